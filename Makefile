@@ -1,0 +1,37 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else:
+# each sets up its own virtual environment in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/fastseg demo --overwrite demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# mypy reads the package as a user has it, from the built wheel: an editable
+# install maps kernels/ through an import hook that type checkers cannot follow.
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf $(VENV)/wheel
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/wheel .
+	cd $(VENV)/wheel && ../bin/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../mypy_cache -p fastseg
+
+bench: $(READY)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc \
+		--benchmark-warmup=on --benchmark-group-by=group
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info

@@ -1,0 +1,68 @@
+"""fastseg: a high-performance clustering engine for pixels.
+
+The public names are imported on first use, so that ``import fastseg`` loads
+neither numba nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .estimator import KMeans
+    from .model import Model, Segmentation, load_model
+    from .progress import Stopped
+    from .dispatch import available_backends
+    from .pipeline import segment
+    from .solver import ConvergenceWarning, k_means
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ConvergenceWarning": "solver",
+    "KMeans": "estimator",
+    "Model": "model",
+    "Segmentation": "model",
+    "Stopped": "progress",
+    "available_backends": "dispatch",
+    "k_means": "solver",
+    "load_model": "model",
+    "segment": "pipeline",
+}
+
+__all__ = [
+    "ConvergenceWarning",
+    "KMeans",
+    "Model",
+    "Segmentation",
+    "Stopped",
+    "__version__",
+    "available_backends",
+    "k_means",
+    "load_model",
+    "segment",
+]
+
+# Python started in the root of a checkout imports this folder, where the
+# kernels are one level up: they are found there, with or without an install.
+_here = os.path.dirname(os.path.abspath(__file__))
+_beside = os.path.dirname(_here)
+if not os.path.isdir(os.path.join(_here, "kernels")) and os.path.isfile(
+    os.path.join(_beside, "kernels", "backend.py")
+):
+    __path__.append(_beside)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fastseg' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
