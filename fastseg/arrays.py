@@ -1,0 +1,90 @@
+"""What callers pass, as arrays the kernels take: checked, and converted only without loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .kernels.backend import DTYPES, Array, FloatArray
+
+# Values looked at in one go, so that checks take little memory beside the data.
+_BLOCK = 2**20
+
+
+def native(array: Array, name: str) -> Array:
+    """Array of one of the kernels' types, the same one where it already is.
+
+    bool, int8 and float16 become the next type that holds them; wider integers
+    become float64 if that is exact.
+
+    Raises
+    ------
+    TypeError
+        If the type holds no real numbers.
+    ValueError
+        If integers are too large to be exact in float64.
+    """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.name in DTYPES:
+        return array
+    wider = {"bool": "uint8", "int8": "int16", "float16": "float32"}.get(array.dtype.name)
+    if wider is not None:
+        return array.astype(wider)
+    if array.dtype.kind in "iu":
+        if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
+            raise ValueError(
+                f"{name} holds integers beyond 2**53, which float64 cannot hold; subtract an offset"
+            )
+        return array.astype(np.float64)
+    raise TypeError(
+        f"{name} has dtype {array.dtype}, which is not supported; convert it to one of "
+        + ", ".join(DTYPES)
+    )
+
+
+def check_finite(values: Array, name: str) -> None:
+    """Raise ValueError if float values hold NaN or infinity."""
+    if values.dtype.kind != "f":
+        return
+    step = max(1, _BLOCK // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        block = values[start : start + step]
+        if not np.isfinite(block).all():
+            what = "NaN" if np.isnan(block).any() else "infinite values"
+            raise ValueError(f"{name} contains {what}; leave them out or replace them")
+
+
+def as_points(X: Any, name: str) -> Array:
+    """Points (n, d), C-contiguous and of one of the kernels' types, from an array-like."""
+    if hasattr(X, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix, which is not supported; use {name}.toarray()")
+    array = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = array.astype(np.float64)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must have 2 dimensions (points, features), got shape {array.shape};"
+            " reshape(-1, 1) makes one feature of a vector"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty, its shape is {array.shape}")
+    values = np.ascontiguousarray(native(array, name))
+    check_finite(values, name)
+    return values
+
+
+def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
+    """Weights (n,) float64, or None."""
+    if sample_weight is None:
+        return None
+    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("sample_weight must hold finite numbers of at least 0")
+    if not weights.any():
+        raise ValueError("sample_weight is zero everywhere; at least one point must weigh something")
+    return weights

@@ -1,0 +1,77 @@
+"""Starting centres for Lloyd's iterations.
+
+All draws are made on the host from one generator, in scikit-learn's order and
+number, so that a seed gives the same start on every backend, and the start
+that scikit-learn draws from the same data.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .kernels.backend import Array, FloatArray, Points
+from .progress import Progress
+
+Generator = np.random.RandomState | np.random.Generator
+
+
+def check_random_state(seed: Any) -> Generator:
+    """Generator from None, an integer, a RandomState or a Generator, as in scikit-learn."""
+    if seed is None:
+        return np.random.mtrand._rand
+    if isinstance(seed, (np.random.RandomState, np.random.Generator)):
+        return seed
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"random_state must be in 0..2**32 - 1, got {seed}")
+        return np.random.RandomState(int(seed))
+    raise ValueError(f"random_state must be None, an int or a generator, got {seed!r}")
+
+
+def kmeans_plusplus(
+    points: Points,
+    values: Array,
+    weights: FloatArray | None,
+    n_clusters: int,
+    random_state: Generator,
+    progress: Progress,
+) -> FloatArray:
+    """Greedy k-means++ (Arthur and Vassilvitskii 2007), with scikit-learn's number of trials.
+
+    Each further centre is the best of 2 + ln(k) candidates, drawn with probability
+    proportional to weight times squared distance to the centres so far.
+    """
+    n_trials = 2 + int(math.log(n_clusters))
+    centers = np.empty((n_clusters, points.n_features))
+    centers[0] = values[_draw_one(len(values), weights, random_state)]
+    sampler = points.sampler()
+    potential = sampler.add(centers[0], progress.heartbeat("init", 1, n_clusters))
+    for c in range(1, n_clusters):
+        tick = progress.heartbeat("init", c, n_clusters)
+        candidates = sampler.draw(random_state.uniform(size=n_trials) * potential)
+        candidates = candidates.astype(np.float64)
+        centers[c] = candidates[np.argmin(sampler.potentials(candidates, tick))]
+        potential = sampler.add(centers[c], tick)
+        progress.report("init", c + 1, n_clusters)
+    return centers
+
+
+def random_points(
+    values: Array, weights: FloatArray | None, n_clusters: int, random_state: Generator
+) -> FloatArray:
+    """Centres at points drawn without replacement, with probability proportional to weight."""
+    p = np.full(len(values), 1.0 / len(values)) if weights is None else weights / weights.sum()
+    rows = random_state.choice(len(values), size=n_clusters, replace=False, p=p)
+    return values[rows].astype(np.float64)
+
+
+def _draw_one(n: int, weights: FloatArray | None, random_state: Generator) -> int:
+    threshold = random_state.random()
+    if weights is None:
+        return min(int(threshold * n), n - 1)
+    ends = np.cumsum(weights / weights.sum())
+    ends /= ends[-1]
+    return int(np.searchsorted(ends, threshold, side="right"))

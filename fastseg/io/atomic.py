@@ -1,0 +1,151 @@
+"""Output files that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
+
+StrPath = str | os.PathLike[str]
+
+
+def check_output(
+    path: StrPath,
+    overwrite: bool = False,
+    suffixes: Collection[str] | None = None,
+    inputs: Collection[StrPath] = (),
+) -> None:
+    """Refuse an output path that could not be written, before any work is done.
+
+    Parameters
+    ----------
+    path : path
+        The file to be written.
+    overwrite : bool, default=False
+        Whether a file of that name may be replaced.
+    suffixes : collection of str, optional
+        The suffixes that can be written, such as ``{".png", ".npy"}``.
+    inputs : collection of paths
+        Files that are read: writing onto one of them is refused even with
+        ``overwrite=True``.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        The folder does not exist, or is a file.
+    FileExistsError
+        The file exists, and `overwrite` is False.
+    IsADirectoryError, PermissionError
+        The path is a folder, or the folder cannot be written to.
+    ValueError
+        The suffix is not one of `suffixes`, the path is no ordinary file, or
+        it is one of `inputs`.
+    """
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffixes is not None and suffix not in suffixes:
+        what = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise ValueError(
+            f"{name}: has {what}; what can be written is {', '.join(sorted(suffixes))}"
+        )
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name}: is a folder; give the name of a file to write")
+    folder = os.path.dirname(os.path.realpath(name))
+    if not os.path.exists(folder):
+        shown = os.path.dirname(name) or folder
+        raise FileNotFoundError(f"{name}: the folder {shown} does not exist; make it first")
+    if not os.path.isdir(folder):
+        raise NotADirectoryError(f"{name}: {os.path.dirname(name) or folder} is not a folder")
+    for source in inputs:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(source, name):
+                raise ValueError(f"{name}: is also an input of this run; give another output name")
+    _check_existing(name, overwrite)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{name}: no permission to write in the folder {folder}")
+
+
+@contextlib.contextmanager
+def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Write a file that appears whole, under its name, only when all went well.
+
+    The bytes go to a temporary file in the same folder, which is synchronised
+    to the disk and renamed when the block ends. When the block raises, an
+    interrupt included, the temporary file is removed and an older file of that
+    name stays as it was.
+
+    Parameters
+    ----------
+    path : path
+        The file to write. Where it is a symbolic link, the file it points at
+        is replaced and the link stays.
+    overwrite : bool, default=False
+        Whether a file of that name may be replaced.
+
+    Yields
+    ------
+    file
+        A binary file, open for writing (and reading and seeking).
+
+    Raises
+    ------
+    OSError, ValueError
+        As `check_output`, or when the disk refuses.
+    """
+    check_output(path, overwrite)
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    # A hidden name of bounded length: long names of outputs are near the limit already.
+    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(6)}.part")
+    # os.open, not tempfile: the mode then follows the umask as for any new file.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(temporary, target, os.fspath(path), overwrite)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _check_existing(name: str, overwrite: bool) -> None:
+    if not os.path.exists(name):
+        return
+    if not os.path.isfile(name):
+        raise ValueError(f"{name}: is not an ordinary file; give the name of a file to write")
+    if not overwrite:
+        raise FileExistsError(
+            f"{name}: exists already; give another name, or allow it to be replaced "
+            "with --overwrite (in Python: overwrite=True)"
+        )
+
+
+def _publish(temporary: str, target: str, name: str, overwrite: bool) -> None:
+    """Rename, without replacing a file that another process made meanwhile."""
+    if not overwrite:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            _check_existing(name, overwrite)
+        except OSError:  # a file system without hard links
+            _check_existing(name, overwrite)
+        else:
+            os.unlink(temporary)
+            return
+    os.replace(temporary, target)
+
+
+def _sync_folder(folder: str) -> None:
+    # Only then does the new name survive a power cut. Windows cannot open a folder.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,302 @@
+"""Pictures as Pillow reads them, and never less than the file holds."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL import Image as pillow
+
+from . import png, tiff
+from .image import Image
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+# The openers of the formats themselves: pillow.open has its own limit on the
+# size, half of it a warning, in a global that other threads read too.
+_OPENERS: dict[str, Callable[..., ImageFile]] = {
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+_STARTS = {
+    "BMP": (b"BM",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (png.SIGNATURE,),
+    "TIFF": tiff.MAGIC,
+}
+_BY_SUFFIX = {"JPG": "JPEG", "TIF": "TIFF"}
+_ORIENTATION = 0x0112
+_PILLOW_SAMPLES = 4  # per pixel, at most: RGBA, CMYK
+_LAYOUT_ERRORS = (SyntaxError, IndexError, TypeError, KeyError, ValueError, struct.error)
+_limit_lock = threading.Lock()
+_Decoded = tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]
+
+
+def read(path: str, max_pixels: int | None) -> Image:
+    """Read the first picture of a file, whatever its suffix says it is."""
+    format_ = _sniff(path)
+    said = path.rpartition(".")[2].upper()
+    said = _BY_SUFFIX.get(said, said)
+    if format_ is None:
+        raise ValueError(f"{path}: is not a {said} file, nor any other picture that can be read")
+    notes: tuple[str, ...] = ()
+    if said != format_:
+        notes = (f"The file is {format_} in spite of its name, and was read so.",)
+    if format_ == "PNG":
+        image = _read_png(path, max_pixels)
+    elif format_ == "TIFF":
+        image = _read_tiff(path, max_pixels)
+    else:
+        with _opened(path, format_, max_pixels) as picture:
+            image = _image(*_decode(picture), _orientation(picture), _first_of(picture))
+    return Image(image.pixels, image.channel_axis, image.valid, notes + image.notes)
+
+
+def _read_png(path: str, max_pixels: int | None) -> Image:
+    header = png.check(path)
+    _check_size(path, header.width, header.height, max_pixels)
+    color = header.transparent_color
+    with _opened(path, "PNG", max_pixels) as picture:
+        notes = _first_of(picture)
+        if not header.is_reduced_by_pillow:
+            return _image(*_decode(picture, color), _orientation(picture), notes)
+    pixels = png.read_deep(path)
+    valid = _differs(pixels, color)
+    if pixels.shape[-1] in (2, 4):
+        valid = pixels[..., -1] != 0
+        pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :3])
+    return _image(pixels, valid, (), _orientation_of(header.exif), notes)
+
+
+def _read_tiff(path: str, max_pixels: int | None) -> Image:
+    header = tiff.check(path)
+    _check_size(path, header.width, header.height, max_pixels)
+    notes: tuple[str, ...] = ()
+    if header.n_pages > 1:
+        notes = (f"Only the first of {header.n_pages} pages was read.",)
+    if header.samples <= _PILLOW_SAMPLES:
+        with contextlib.suppress(_UnknownLayout), _opened(path, "TIFF", max_pixels) as picture:
+            if not header.is_reduced_by_pillow(len(picture.getbands())):
+                return _tiff_by_pillow(picture, header, notes)
+    pixels, valid, more = tiff.read_deep(path, header)
+    if header.white_is_zero:
+        pixels, more = _inverted(pixels, header, more)
+    return _image(pixels, valid, more, header.orientation, notes)
+
+
+def _tiff_by_pillow(picture: ImageFile, header: tiff.Header, notes: tuple[str, ...]) -> Image:
+    pixels, valid, more = _decode(picture)
+    pixels = _stored(pixels, header)
+    if header.white_is_zero and header.bits[0] > 8:  # Pillow inverts the others
+        pixels, more = _inverted(pixels, header, more)
+    remaining = _orientation(picture)
+    if remaining != header.orientation:  # Pillow turned it while it loaded
+        notes = _turned(header.orientation) + notes
+    return _image(pixels, valid, more, remaining, notes)
+
+
+def _stored(pixels: NDArray[Any], header: tiff.Header) -> NDArray[Any]:
+    """Give integers the type they have in the file, where Pillow's is another."""
+    if header.sample_format not in (1, 2) or len(header.bits) != 1:
+        return pixels
+    if header.bits[0] == 8 and header.is_signed:
+        return pixels.view(np.int8)
+    if header.bits[0] == 16 and header.is_signed:
+        return pixels.astype(np.int16)
+    if header.bits[0] == 32 and not header.is_signed:
+        return pixels.view(np.uint32)
+    return pixels
+
+
+def _inverted(
+    pixels: NDArray[Any], header: tiff.Header, notes: tuple[str, ...]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    if pixels.dtype.kind != "u":
+        return pixels, (*notes, "In this file zero is white; the values were taken as they are.")
+    top = pixels.dtype.type((1 << header.bits[0]) - 1)
+    return top - pixels, (*notes, "In this file zero is white; the values were inverted.")
+
+
+class _UnknownLayout(ValueError):
+    """Pillow has no reader for this layout of pixels, but another may have."""
+
+
+@contextlib.contextmanager
+def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFile]:
+    """Open a picture, with Pillow's errors in the words of this package."""
+    with _raised_limit(max_pixels):
+        try:
+            with open(path, "rb") as file:
+                try:
+                    picture = _OPENERS[format_](file, path)
+                except _LAYOUT_ERRORS as error:
+                    raise _UnknownLayout(
+                        f"{path}: the {format_} file is damaged, or of a kind that cannot be "
+                        f"read ({_short(error)})"
+                    ) from error
+                _check_size(path, *picture.size, max_pixels)
+                yield picture
+        except pillow.DecompressionBombError as error:
+            raise ValueError(
+                f"{path}: {_short(error)} If you trust the file, raise the limit with "
+                "--max-pixels (in Python: max_pixels)"
+            ) from error
+        except (OSError, SyntaxError, EOFError, IndexError) as error:
+            raise ValueError(
+                f"{path}: the {format_} file is truncated or damaged ({_short(error)}); "
+                "get a fresh copy"
+            ) from error
+
+
+@contextlib.contextmanager
+def _raised_limit(max_pixels: int | None) -> Iterator[None]:
+    """Lift the limit that some of Pillow's decoders look up themselves."""
+    if max_pixels is None or max_pixels <= (pillow.MAX_IMAGE_PIXELS or 0):
+        yield
+        return
+    with _limit_lock:
+        before = pillow.MAX_IMAGE_PIXELS
+        pillow.MAX_IMAGE_PIXELS = None if before is None else max_pixels
+        try:
+            yield
+        finally:
+            pillow.MAX_IMAGE_PIXELS = before
+
+
+def _check_size(path: str, width: int, height: int, max_pixels: int | None) -> None:
+    limit = pillow.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+    if limit is not None and width * height > limit:
+        raise ValueError(
+            f"{path}: {width} x {height} = {width * height:,} pixels are more than the limit of "
+            f"{limit:,} (a guard against decompression bombs); if you trust the file, raise it "
+            f"with --max-pixels {width * height} (in Python: max_pixels)"
+        )
+
+
+def _sniff(path: str) -> str | None:
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for name, marks in _STARTS.items() if start.startswith(marks)), None)
+
+
+def _decode(picture: ImageFile, transparent: tuple[int, ...] | None = None) -> _Decoded:
+    """Give pixels, the pixels that transparency leaves in, and notes."""
+    notes: tuple[str, ...] = ()
+    try:
+        picture.load()
+    except ValueError as error:  # Pillow's decoders raise OSError and this
+        raise OSError(str(error)) from error
+    loaded: pillow.Image = picture
+    mode = picture.mode
+    if mode in ("P", "PA"):
+        loaded = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    elif mode in ("La", "RGBa"):
+        loaded = picture.convert(mode.upper())
+    elif mode == "1":
+        loaded = picture.convert("L")
+    elif mode in ("CMYK", "YCbCr"):
+        loaded = picture.convert("RGB")
+        notes = (f"The {mode} colours were converted to RGB.",)
+    elif mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "I", "F") and not mode.startswith("I;16"):
+        raise ValueError(f"{picture.filename!s}: {mode} colours are not read; convert it to RGB")
+    pixels = np.array(loaded)
+    if loaded.mode in ("LA", "RGBA"):
+        valid = pixels[..., -1] != 0
+        kept = pixels[..., 0] if loaded.mode == "LA" else pixels[..., :3]
+        return np.ascontiguousarray(kept), valid, notes
+    if mode == "L" and picture.format == "GIF" and "transparency" in picture.info:
+        transparent = (int(picture.info["transparency"]),)
+    if mode == "I" and picture.format == "PNG":  # Pillow before 11: 16-bit grey
+        pixels = pixels.astype(np.uint16)
+    if not pixels.dtype.isnative:
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+    return pixels, _differs(pixels, transparent), notes
+
+
+def _differs(pixels: NDArray[Any], color: tuple[int, ...] | None) -> NDArray[np.bool_] | None:
+    if color is None:
+        return None
+    different: NDArray[np.bool_] = np.not_equal(pixels, np.array(color, dtype=pixels.dtype))
+    return different if pixels.ndim == 2 else np.any(different, axis=-1)
+
+
+def _orientation(picture: ImageFile) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # whatever a damaged EXIF block raises, the picture is whole
+        return 1
+
+
+def _orientation_of(exif: bytes) -> int:
+    try:
+        block = pillow.Exif()
+        block.load(b"Exif\0\0" + exif)
+        return int(block.get(_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _first_of(picture: ImageFile) -> tuple[str, ...]:
+    n_frames = getattr(picture, "n_frames", 1)
+    return (f"Only the first of {n_frames} pictures was read.",) if n_frames > 1 else ()
+
+
+def _turned(orientation: int) -> tuple[str, ...]:
+    return (f"EXIF orientation {orientation} was applied.",) if orientation in _TURNS else ()
+
+
+# EXIF 2.32, tag Orientation: (transpose first, then flip these axes)
+_TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
+}
+
+
+def _turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    transposed, flipped = _TURNS[orientation]
+    turned = array.swapaxes(0, 1) if transposed else array
+    return np.ascontiguousarray(np.flip(turned, flipped))
+
+
+def _image(
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    notes: tuple[str, ...],
+    orientation: int,
+    first: tuple[str, ...],
+) -> Image:
+    if orientation in _TURNS:
+        pixels = _turn(pixels, orientation)
+        valid = None if valid is None else _turn(valid, orientation)
+        first = _turned(orientation) + first
+    return Image(pixels, 2 if pixels.ndim == 3 else None, valid, first + notes)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,200 @@
+"""TIFF: what the header says, the files Pillow would reduce, and grey label images.
+
+TIFF 6.0 specification, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES = 273, 274, 277, 279
+_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT = 324, 325, 338, 339
+_WANTED = frozenset(
+    (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES)
+) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT))
+_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_MAX_PAGES = 100_000
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
+_SIGNED = 2
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first directory of a TIFF file says before any pixel is decoded."""
+
+    width: int
+    height: int
+    bits: tuple[int, ...]
+    samples: int
+    sample_format: int
+    photometric: int
+    extra: tuple[int, ...]
+    orientation: int
+    n_pages: int
+
+    def is_reduced_by_pillow(self, n_bands: int) -> bool:
+        """Whether Pillow drops bits or channels of this file."""
+        return self.samples > n_bands or (self.samples > 1 and max(self.bits) > 8)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the values are signed integers, which Pillow does not always keep."""
+        return self.sample_format == _SIGNED
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether the grey values stand for darkness."""
+        return self.photometric == _WHITE_IS_ZERO
+
+
+def check(path: str) -> Header:
+    """Read the first directory, and see that the data it points at is in the file."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        try:
+            layout = _layout(file)
+            tags, n_pages = _directory(file, *layout)
+        except (struct.error, OverflowError, MemoryError, OSError) as error:
+            raise ValueError(f"{path}: the file is truncated or damaged") from error
+    if _WIDTH not in tags or _HEIGHT not in tags:
+        raise ValueError(f"{path}: the file is damaged (its first page has no size)")
+    for offsets, sizes in ((_STRIP_OFFSETS, _STRIP_SIZES), (_TILE_OFFSETS, _TILE_SIZES)):
+        ends = map(sum, zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False))
+        if max(ends, default=0) > size:
+            raise ValueError(f"{path}: the file is truncated; get a fresh copy")
+    return Header(
+        width=tags[_WIDTH][0],
+        height=tags[_HEIGHT][0],
+        bits=tags.get(_BITS, (1,)),
+        samples=tags.get(_SAMPLES, (1,))[0],
+        sample_format=tags.get(_FORMAT, (1,))[0],
+        photometric=tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0],
+        extra=tags.get(_EXTRA, ()),
+        orientation=tags.get(_ORIENTATION, (1,))[0],
+        n_pages=n_pages,
+    )
+
+
+def _layout(file: BinaryIO) -> tuple[str, str, str, int]:
+    """Byte order, the formats of a count and of an offset, and the first offset."""
+    start = file.read(16)
+    order = "<" if start[:2] == b"II" else ">"
+    if start[2:4] in (b"+\x00", b"\x00+"):  # BigTIFF
+        return order, "Q", "Q", struct.unpack(order + "Q", start[8:16])[0]
+    return order, "H", "I", struct.unpack(order + "I", start[4:8])[0]
+
+
+def _directory(
+    file: BinaryIO, order: str, count_format: str, offset_format: str, offset: int
+) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Give the wanted tags of the first page, and the number of pages."""
+    entry_format = f"{order}HH{offset_format}{struct.calcsize(offset_format)}s"
+    entry_size = struct.calcsize(entry_format)
+    tags: dict[int, tuple[int, ...]] = {}
+    seen: set[int] = set()
+    while offset and offset not in seen and len(seen) < _MAX_PAGES:
+        seen.add(offset)
+        file.seek(offset)
+        (n_entries,) = _unpack(file, order + count_format)
+        entries = file.read(n_entries * entry_size)
+        (offset,) = _unpack(file, order + offset_format)
+        if len(seen) > 1:
+            continue
+        for tag, kind, count, value in struct.iter_unpack(entry_format, entries):
+            if tag in _WANTED and kind in _TYPES and count:
+                tags[tag] = _values(file, f"{order}{count}{_TYPES[kind]}", order, value)
+    return tags, len(seen)
+
+
+def _values(file: BinaryIO, form: str, order: str, value: bytes) -> tuple[int, ...]:
+    """Values stand in the entry itself where they fit, elsewhere otherwise."""
+    size = struct.calcsize(form)
+    if size <= len(value):
+        return struct.unpack(form, value[:size])
+    (offset,) = struct.unpack(order + ("Q" if len(value) == 8 else "I"), value)
+    file.seek(offset)
+    return _unpack(file, form)
+
+
+def _unpack(file: BinaryIO, form: str) -> tuple[Any, ...]:
+    size = struct.calcsize(form)
+    data = file.read(min(size, os.fstat(file.fileno()).st_size))  # a damaged count may be huge
+    return struct.unpack(form, data)
+
+
+def read_deep(
+    path: str, header: Header
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Read the first page in full: pixels, the pixels alpha leaves in, notes."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: reading this TIFF in full (channels: {header.samples}, bits: "
+            f'{max(header.bits)}) needs tifffile: pip install "fastseg[deep]"'
+        ) from error
+    if header.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        raise ValueError(
+            f"{path}: colours of this kind (PhotometricInterpretation {header.photometric}, "
+            f"bits: {max(header.bits)}) are not read; convert the file to RGB first"
+        )
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            axes, pixels = page.axes, page.asarray()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: the TIFF file cannot be read ({reason})") from error
+    if axes == "SYX":
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+    elif axes not in ("YX", "YXS"):
+        raise ValueError(f"{path}: a page with the axes {axes} is not read; only flat pictures are")
+    if pixels.ndim == 3 and any(kind in _ALPHA for kind in header.extra):
+        return _without_alpha(pixels, header)
+    return pixels, None, ()
+
+
+def _without_alpha(
+    pixels: NDArray[Any], header: Header
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]:
+    n_channels = pixels.shape[-1]
+    first_extra = n_channels - len(header.extra)
+    alpha = first_extra + next(i for i, kind in enumerate(header.extra) if kind in _ALPHA)
+    valid = pixels[..., alpha] != 0
+    kept = np.delete(pixels, alpha, axis=-1)
+    notes: tuple[str, ...] = ()
+    if header.extra[alpha - first_extra] == 1:
+        notes = ("The colours are multiplied by alpha in the file, and were taken so.",)
+    return kept[..., 0] if kept.shape[-1] == 1 else kept, valid, notes
+
+
+def write(
+    file: BinaryIO,
+    name: str,
+    labels: NDArray[Any],
+    colors: NDArray[Any] | None,
+    left_out: bool,
+) -> None:
+    """Write a grey image whose values are the labels: uint8, or uint16 where needed."""
+    from PIL import Image
+
+    if labels.ndim != 2 or labels.size == 0:
+        raise ValueError(
+            f"{name}: a TIFF page holds two-dimensional labels, these have the shape "
+            f"{labels.shape}; write them as .npy"
+        )
+    top = int(labels.max())
+    if int(labels.min()) < 0 or top > np.iinfo(np.uint16).max:
+        raise ValueError(f"{name}: labels from {labels.min()} to {top} do not fit; use .npy")
+    values = labels.astype(np.uint8 if top <= np.iinfo(np.uint8).max else np.uint16, copy=False)
+    Image.fromarray(values).save(file, format="TIFF", compression="tiff_adobe_deflate")

@@ -1,0 +1,338 @@
+"""Fitted clusters: what labels another image, and what is saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from .dispatch import choose_backend
+from .io import read_image
+from .kernels.backend import Array, FloatArray, Problem
+from .pixels import Pixels, as_pixels
+from .progress import Callback, Progress
+
+_FORMAT = "fastseg-model"
+_VERSION = 1
+
+
+@dataclass(eq=False)
+class Model:
+    """Clusters fitted to an image.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_channels), float64
+        Mean of each cluster in image units, in label order: ascending luminance
+        (for one channel intensity), ties by channel values.
+    counts : ndarray of shape (n_clusters,), int64
+        Pixels of each cluster in the fitted image.
+    dtype : str
+        Type of the fitted image.
+    value_range : ndarray of shape (n_channels, 2), float64
+        Smallest and largest value of each channel in the fitted image.
+    channel_axis : int or None
+        Axis of the channels in the fitted image, None for an image without one.
+    start_label : int
+        Label of the first cluster; 1 where pixels can be left out, whose label is 0.
+    method, color_space : str
+        How the clusters were found.
+    inertia : float
+        Sum of squared distances of the pixels to their centres.
+    n_iter : int
+        Iterations of the best run.
+    converged : bool
+        Whether that run converged before ``max_iter``.
+    """
+
+    centers: FloatArray
+    counts: Array
+    dtype: str
+    value_range: FloatArray
+    channel_axis: int | None
+    start_label: int
+    method: str
+    color_space: str
+    inertia: float
+    n_iter: int
+    converged: bool
+    axis_rule: int | str | None = field(default="auto", repr=False)
+    fixed_start: bool = field(default=False, repr=False)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return len(self.centers)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return self.centers.shape[1]
+
+    def predict(
+        self,
+        image: Any,
+        *,
+        mask: Any = None,
+        nodata: float | None = None,
+        allow_dtype: bool = False,
+        backend: str = "auto",
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+    ) -> Array:
+        """Label every pixel of an image with its nearest centre.
+
+        Parameters
+        ----------
+        image : array_like, path or Image
+            Image of as many channels as the fitted one, by the same rule for the
+            axis of channels.
+        mask, nodata, backend, n_threads, callback
+            As in `segment`.
+        allow_dtype : bool
+            Whether to take an image of another type than the fitted one, its values
+            as they are. Both being float needs no leave.
+
+        Returns
+        -------
+        ndarray of the image's grid
+            Labels by the fitted image's rule, in the smallest unsigned type: where
+            pixels can be left out they are 0 and the clusters count from 1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the image does not fit the model, or an argument is not as described.
+        """
+        pixels = as_pixels(_read(image), self.axis_rule, mask, nodata)
+        self._check(pixels, allow_dtype)
+        first = choose_start_label(
+            0 if self.fixed_start and self.start_label == 0 else None, pixels
+        )
+        problem = Problem(*pixels.values.shape, self.n_clusters, pixels.values.dtype.name)
+        points = choose_backend(problem, backend).backend.put(pixels.values, n_threads=n_threads)
+        return label_grid(
+            pixels, points, self.centers, max(first, self.start_label), Progress(callback)
+        )
+
+    def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
+        n_channels = pixels.values.shape[1]
+        if n_channels != self.n_channels:
+            raise ValueError(
+                f"the image has {_channels(n_channels)}, but the model was fitted to"
+                f" {_channels(self.n_channels)}"
+            )
+        ours, theirs = np.dtype(self.dtype), pixels.dtype.newbyteorder("=")
+        if ours != theirs and not (ours.kind == theirs.kind == "f") and not allow_dtype:
+            raise ValueError(
+                f"the image is {theirs}, but the model was fitted to {ours}, whose values may be"
+                " on another scale; convert the image, or pass allow_dtype=True (--allow-dtype)"
+                " to take its values as they are"
+            )
+
+    def palette(self) -> Array:
+        """Colours (n_label_values, 3) uint8 of the labels: their clusters' mean colours.
+
+        The first three channels, or the first as grey. 8-bit colours are kept,
+        others are stretched so that the fitted image's range fills 8 bits. The
+        label 0 of pixels left out is black.
+        """
+        n_shown = 3 if self.n_channels >= 3 else 1
+        shown = self.centers[:, :n_shown]
+        if self.dtype != "uint8":
+            low = self.value_range[:n_shown, 0].min()
+            high = self.value_range[:n_shown, 1].max()
+            shown = (shown - low) * (255.0 / (high - low) if high > low else 0.0)
+        colors = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+        colors = np.repeat(colors, 4 - n_shown, axis=1)[:, :3] if n_shown == 1 else colors
+        return np.concatenate([np.zeros((self.start_label, 3), np.uint8), colors])
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as JSON.
+
+        Parameters
+        ----------
+        path : path
+            File to write; it is whole or absent.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from .io.atomic import atomic_write
+
+        fields = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "n_clusters": self.n_clusters,
+            "n_channels": self.n_channels,
+            "dtype": self.dtype,
+            "color_space": self.color_space,
+            "method": self.method,
+            "channel_axis": self.channel_axis,
+            "axis_rule": self.axis_rule,
+            "start_label": self.start_label,
+            "fixed_start": self.fixed_start,
+            "inertia": self.inertia,
+            "n_iter": self.n_iter,
+            "converged": self.converged,
+            "value_range": self.value_range.tolist(),
+            "counts": self.counts.tolist(),
+            "centers": self.centers.tolist(),
+        }
+        text = json.dumps(fields, indent=1, allow_nan=False)
+        with atomic_write(path, overwrite=overwrite) as file:
+            file.write(text.encode() + b"\n")
+
+
+@dataclass(eq=False)
+class Segmentation(Model):
+    """Result of `segment`: a fitted model, and the labels of its image.
+
+    Attributes
+    ----------
+    labels : ndarray of the image's grid
+        Label of each pixel in the smallest unsigned type: ``start_label`` for the
+        first cluster, 0 for pixels left out.
+    n_left_out : int
+        Pixels left out.
+    backend, reason : str
+        Where it was computed, and why there.
+    seconds : dict of str to float
+        Seconds spent in each stage: count, fit (starts and iterations), labels.
+    init_centers : ndarray of shape (n_clusters, n_channels)
+        Starting centres of the best run, in the order in which they were drawn.
+    """
+
+    labels: Array = field(kw_only=True)
+    n_left_out: int = field(kw_only=True)
+    backend: str = field(kw_only=True)
+    reason: str = field(kw_only=True)
+    seconds: dict[str, float] = field(kw_only=True, repr=False)
+    init_centers: FloatArray | None = field(kw_only=True, repr=False)
+
+    def recolor(self) -> Array:
+        """Image in which every pixel has its cluster's mean, in the image's type and shape.
+
+        Integer types are rounded; pixels left out are 0, or NaN in float images.
+        """
+        dtype = np.dtype(self.dtype)
+        rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
+        empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
+        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
+        if self.channel_axis is None:
+            return picture[..., 0]
+        return np.moveaxis(picture, -1, self.channel_axis)
+
+
+def load_model(path: str | PathLike[str]) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        JSON file.
+
+    Returns
+    -------
+    Model
+        Model with ``predict``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no model of this version.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            fields = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a fastseg model: it is no JSON ({error})") from None
+    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not a fastseg model")
+    if fields.get("version") != _VERSION:
+        raise ValueError(
+            f"{path} is a model of format version {fields.get('version')!r}, but this fastseg"
+            f" reads version {_VERSION}; upgrade fastseg"
+        )
+    try:
+        return _from_fields(fields)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path} is a damaged fastseg model: {what}") from None
+
+
+def _from_fields(fields: dict[str, Any]) -> Model:
+    centers = np.array(fields["centers"], np.float64)
+    counts = np.array(fields["counts"], np.int64)
+    value_range = np.array(fields["value_range"], np.float64)
+    if centers.ndim != 2 or 0 in centers.shape or not np.isfinite(centers).all():
+        raise ValueError("its centers are no finite matrix")
+    k, d = centers.shape
+    if (k, d) != (fields["n_clusters"], fields["n_channels"]):
+        raise ValueError("its centers do not match n_clusters and n_channels")
+    if counts.shape != (k,) or value_range.shape != (d, 2):
+        raise ValueError("its counts or value_range do not match its centers")
+    if fields["start_label"] not in (0, 1):
+        raise ValueError("its start_label is neither 0 nor 1")
+    if np.dtype(fields["dtype"]).kind not in "biuf":
+        raise ValueError(f"its dtype is {fields['dtype']!r}")
+    return Model(
+        centers=centers,
+        counts=counts,
+        dtype=str(fields["dtype"]),
+        value_range=value_range,
+        channel_axis=fields["channel_axis"],
+        start_label=int(fields["start_label"]),
+        method=str(fields["method"]),
+        color_space=str(fields["color_space"]),
+        inertia=float(fields["inertia"]),
+        n_iter=int(fields["n_iter"]),
+        converged=bool(fields["converged"]),
+        axis_rule=fields["axis_rule"],
+        fixed_start=bool(fields["fixed_start"]),
+    )
+
+
+def choose_start_label(start_label: Any, pixels: Pixels) -> int:
+    """First cluster's label: as asked, else 1 where pixels can be left out, else 0."""
+    if start_label is None:
+        return 0 if pixels.kept is None else 1
+    if isinstance(start_label, bool) or start_label not in (0, 1):
+        raise ValueError(f"start_label must be 0, 1 or None, got {start_label!r}")
+    if start_label == 0 and pixels.n_left_out:
+        raise ValueError(
+            f"start_label=0 cannot be used: {pixels.n_left_out} pixels are left out, and their"
+            " label is 0; use start_label=1"
+        )
+    return int(start_label)
+
+
+def label_grid(
+    pixels: Pixels, points: Any, centers: FloatArray, first_label: int, progress: Progress
+) -> Array:
+    """Labels on the image's grid, in the smallest unsigned type, from the resident pixels."""
+    last = first_label + len(centers) - 1
+    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
+    labels = np.empty(len(pixels.values), working)
+    points.assign(
+        centers, labels=labels, first_label=first_label, tick=progress.tick("labels")
+    )
+    return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)
+
+
+def _channels(n: int) -> str:
+    return "1 channel" if n == 1 else f"{n} channels"
+
+
+def _read(image: Any) -> Any:
+    """Image of a path; anything else as it is."""
+    return read_image(image) if isinstance(image, (str, PathLike)) else image

@@ -1,0 +1,228 @@
+"""The pipeline, top to bottom: image -> pixels -> summary -> solver -> labels."""
+
+from __future__ import annotations
+
+import time
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from .io import Image, read_image
+from .kernels.backend import Array, FloatArray
+from .model import Segmentation, choose_start_label, label_grid
+from .pixels import Pixels, as_pixels
+from .progress import Callback, Progress
+from .solver import check_parameters, fit_points, warn_unless_converged
+from .summary import Summary, distinct_up_to, summarize
+
+METHODS = ("auto", "lloyd")
+COLOR_SPACES = ("rgb",)
+
+# Relative luminance of linear RGB, Rec. ITU-R BT.709.
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+
+
+def segment(
+    image: Any,
+    n_clusters: int = 8,
+    *,
+    method: str = "auto",
+    init: Any = "k-means++",
+    n_init: Any = "auto",
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    random_state: Any = None,
+    mask: Any = None,
+    nodata: float | None = None,
+    channel_axis: Any = "auto",
+    color_space: str = "rgb",
+    start_label: int | None = None,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    callback: Callback | None = None,
+) -> Segmentation:
+    """Segment an image or volume by clustering its pixels.
+
+    Parameters
+    ----------
+    image : array_like, path or Image
+        Grey or multichannel image or volume. uint8, uint16, int16, float32 and
+        float64 are computed on as they are. Of a file, alpha 0 is left out.
+    n_clusters : int
+        Number of clusters, at most the number of distinct pixels.
+    method : {"auto", "lloyd"}
+        How to find the clusters. "lloyd" is k-means by Lloyd's iterations, which
+        "auto" stands for.
+    init : {"k-means++", "random"} or array_like of shape (n_clusters, n_channels)
+        Starting centres.
+    n_init : int or "auto"
+        Runs from different starts, of which the best is kept. "auto" is 1 for
+        k-means++ and given centres, 10 for random ones.
+    max_iter : int
+        Iterations of a run at most.
+    tol : float
+        A run stops when the squared shift of the centres is at most ``tol`` times the
+        mean variance of the channels over the pixels.
+    random_state : int, RandomState, Generator or None
+        Source of the draws.
+    mask : array_like of the image's grid, optional
+        Pixels to leave out are zero or False.
+    nodata : number, optional
+        Pixels that have this value in all channels are left out. So are pixels
+        with NaN in any channel, always.
+    channel_axis : "auto", int or None
+        Axis of the channels. "auto" takes a two-dimensional array for grey, and
+        the last of three or more axes for channels when it is at most 16 long.
+        None: no channels, every element is a pixel.
+    color_space : {"rgb"}
+        Space in which distances are taken: the image's own channels.
+    start_label : {0, 1}, optional
+        Label of the first cluster. By default 0; and 1 where pixels can be left out
+        (a mask or nodata is given, a file has alpha, NaN occurs), whose label is 0.
+    backend : str
+        "auto" or one of `available_backends`.
+    n_threads : int, optional
+        Threads of the CPU backend; -1 or by default all that may be used.
+    callback : callable, optional
+        ``callback(stage, done, total, info)`` is called several times a second with
+        the stage ("count", "init", "iterations" or "labels"), and stops the work by
+        returning True. Iterations come with ``info`` of inertia and shift.
+
+    Returns
+    -------
+    Segmentation
+        Labels, centres and how they were found.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described or does not fit the image.
+    OSError
+        If a file cannot be read.
+    Stopped
+        If the callback returned True.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the best run stopped at ``max_iter``.
+
+    Notes
+    -----
+    Memory beyond the image: labels of one or two bytes a pixel, the distinct
+    values, and a copy of the kept pixels where some are left out.
+    """
+    _check_choice("method", method, METHODS)
+    _check_choice("color_space", color_space, COLOR_SPACES)
+    if callable(init):
+        raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
+    progress = Progress(callback)
+    if isinstance(image, (str, PathLike)):
+        image = read_image(image)
+    pixels = as_pixels(image, channel_axis, mask, nodata)
+    init, n_init = check_parameters(
+        n_clusters, init, n_init, max_iter, tol, pixels.values.shape[1]
+    )
+    first_label = choose_start_label(start_label, pixels)
+    clock = _Clock()
+    summary = summarize(pixels.values, progress.tick("count"))
+    _check_distinct(pixels, summary, n_clusters)
+    clock.stop("count")
+
+    fit = fit_points(
+        pixels.values if summary is None else summary.values,
+        None if summary is None else summary.counts.astype(np.float64),
+        n_clusters,
+        repeated=True,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        random_state=random_state,
+        backend=backend,
+        n_threads=n_threads,
+        progress=progress,
+    )
+    warn_unless_converged(fit.run, max_iter)
+    # In label order before the last assignment, so that it equals predict's.
+    centers = fit.run.centers[label_order(fit.run.centers)]
+    partials = fit.points.accumulate(centers)
+    clock.stop("fit")
+
+    points = fit.points
+    if summary is not None:
+        points = fit.backend.put(pixels.values, n_threads=n_threads)
+    labels = label_grid(pixels, points, centers, first_label, progress)
+    clock.stop("labels")
+    values = pixels.values if summary is None else summary.values
+    return Segmentation(
+        centers=centers,
+        counts=partials.weights.astype(np.int64),
+        dtype=pixels.dtype.name,
+        value_range=np.stack([values.min(axis=0), values.max(axis=0)], axis=1).astype(np.float64),
+        channel_axis=pixels.channel_axis,
+        start_label=first_label,
+        method="lloyd",
+        color_space=color_space,
+        inertia=partials.inertia,
+        n_iter=fit.run.n_iter,
+        converged=fit.run.converged,
+        axis_rule=_axis_rule(image, channel_axis),
+        fixed_start=start_label is not None,
+        labels=labels,
+        n_left_out=pixels.n_left_out,
+        backend=fit.backend.name,
+        reason=fit.reason,
+        seconds=clock.seconds,
+        init_centers=fit.run.init_centers,
+    )
+
+
+def label_order(centers: FloatArray) -> Array:
+    """Order of the labels: ascending luminance, ties by channel values.
+
+    Luminance is Rec. 709's for three channels, the mean of the channels otherwise.
+    """
+    d = centers.shape[1]
+    weights = _LUMINANCE if d == 3 else np.full(d, 1.0 / d)
+    luminance = (centers * weights).sum(axis=1)
+    return np.lexsort([*centers.T[::-1], luminance])
+
+
+def _axis_rule(image: Any, channel_axis: Any) -> int | str | None:
+    """Rule by which `predict` finds the channels of another image."""
+    if isinstance(image, Image) and channel_axis == "auto":
+        return "auto"
+    return channel_axis if channel_axis is None or channel_axis == "auto" else int(channel_axis)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(c) for c in choices)
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+
+
+def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) -> None:
+    if summary is None:
+        n_distinct = distinct_up_to(pixels.values, n_clusters)
+    else:
+        n_distinct = len(summary.values)
+    if n_clusters > n_distinct:
+        raise ValueError(
+            f"n_clusters={n_clusters} is more than the image's {n_distinct} distinct pixels;"
+            f" ask for at most {n_distinct}"
+        )
+
+
+class _Clock:
+    """Seconds of the stages of a call."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self.last
+        self.last = now

@@ -1,0 +1,143 @@
+"""From an image to the pixels to cluster, and from their labels back to the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arrays import check_finite, native
+from .io import Image
+from .kernels.backend import Array
+
+# An axis of at most this length at the end of an array is taken for channels.
+MAX_AUTO_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of an image that take part.
+
+    ``values`` (n, channels) are those kept, in the grid's order; ``kept`` is a bool
+    array of the grid, or None when nothing can be left out.
+    """
+
+    values: Array
+    kept: Array | None
+    grid: tuple[int, ...]
+    channel_axis: int | None
+    dtype: np.dtype[Any]
+
+    @property
+    def n_left_out(self) -> int:
+        """Pixels left out."""
+        return 0 if self.kept is None else self.kept.size - len(self.values)
+
+    def to_grid(self, labels: Array) -> Array:
+        """Labels of the kept pixels on the grid, with 0 for the others."""
+        if self.kept is None:
+            return labels.reshape(self.grid)
+        full = np.zeros(self.grid, labels.dtype)
+        full[self.kept] = labels
+        return full
+
+
+def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
+    """Pixels of an array or of a picture read from a file.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the image is empty, is left out as a whole, holds infinite values, or an
+        argument does not fit it.
+    """
+    valid = None
+    if isinstance(image, Image):
+        valid = image.valid
+        if channel_axis == "auto":
+            channel_axis = image.channel_axis
+        image = image.pixels
+    masked = image if isinstance(image, np.ma.MaskedArray) else None
+    array = np.asarray(image)
+    if array.ndim < 2:
+        raise ValueError(f"image must have at least 2 dimensions, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"image is empty, its shape is {array.shape}")
+    axis = resolve_channel_axis(channel_axis, array.shape)
+    dtype = array.dtype
+    values = _channels_last(native(array, "image"), axis)
+    grid, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
+    kept = _both(valid, _mask_of(mask, grid))
+    if masked is not None and masked.mask is not np.ma.nomask:
+        kept = _both(kept, ~_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
+    kept = _both(kept, _differs_from(values, nodata, grid))
+    kept = _both(kept, _no_nan(values, grid))
+    if kept is not None:
+        values = values[kept.ravel()]
+    if len(values) == 0:
+        raise ValueError("every pixel of the image is left out by mask, nodata, alpha or NaN")
+    values = np.ascontiguousarray(values)
+    check_finite(values, "image")
+    return Pixels(values, kept, grid, axis, dtype)
+
+
+def resolve_channel_axis(channel_axis: Any, shape: tuple[int, ...]) -> int | None:
+    """Axis of the channels, from 0, or None for an image of one channel."""
+    if channel_axis is None:
+        return None
+    if isinstance(channel_axis, str) and channel_axis == "auto":
+        has_channels = len(shape) > 2 and shape[-1] <= MAX_AUTO_CHANNELS
+        return len(shape) - 1 if has_channels else None
+    if isinstance(channel_axis, bool) or not isinstance(channel_axis, (int, np.integer)):
+        raise TypeError(f"channel_axis must be 'auto', an integer or None, got {channel_axis!r}")
+    if not -len(shape) <= channel_axis < len(shape):
+        raise ValueError(
+            f"channel_axis={channel_axis} is out of range for an image of shape {shape}"
+        )
+    return int(channel_axis) % len(shape)
+
+
+def _channels_last(array: Array, axis: int | None) -> Array:
+    return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
+
+
+def _both(a: Array | None, b: Array | None) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b
+
+
+def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
+    if mask is None:
+        return None
+    array = np.asarray(mask)
+    if array.shape != grid:
+        raise ValueError(
+            f"mask has shape {array.shape}, but the image's grid is {grid};"
+            " it needs one value per pixel, zero to leave it out"
+        )
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"mask must hold booleans or numbers, got dtype {array.dtype}")
+    return array != 0
+
+
+def _differs_from(values: Array, nodata: Any, grid: tuple[int, ...]) -> Array | None:
+    if nodata is None:
+        return None
+    if isinstance(nodata, bool) or not isinstance(nodata, (int, float, np.number)):
+        raise TypeError(f"nodata must be a number, got {nodata!r}")
+    differs = np.zeros(len(values), bool)
+    for channel in values.T:
+        differs |= channel != nodata
+    return differs.reshape(grid)
+
+
+def _no_nan(values: Array, grid: tuple[int, ...]) -> Array | None:
+    """Pixels without NaN in any channel, or None when there is no NaN at all."""
+    if values.dtype.kind != "f":
+        return None
+    number = np.ones(len(values), bool)
+    for channel in values.T:
+        number &= channel == channel
+    return None if number.all() else number.reshape(grid)

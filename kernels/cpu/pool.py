@@ -1,0 +1,118 @@
+"""Threads of our own, over chunks that depend on the data alone.
+
+Numba's workqueue layer aborts the process when two threads enter it, and its
+OpenMP layer when a process forks. Here kernels that release the GIL run on plain
+Python threads: the caller works too, so nothing waits for a busy pool, and the
+results are consumed in chunk order, so that sums never depend on scheduling.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Pool:
+    """Executor of this process, made on first use and anew after a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.executor: ThreadPoolExecutor | None = None
+        self.size = 0
+
+    def submit(self, task: Callable[[], None], n: int) -> list[Future[None]]:
+        with self.lock:
+            if self.executor is None or self.size < n:
+                # The old executor's threads end when its last task does.
+                self.executor = ThreadPoolExecutor(n, thread_name_prefix="fastseg")
+                self.size = n
+            try:
+                return [self.executor.submit(task) for _ in range(n)]
+            except RuntimeError:
+                return []  # the interpreter is shutting down: the caller works alone
+
+
+_pool = _Pool()
+
+
+def _forget() -> None:
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class _Run(Generic[T]):
+    def __init__(
+        self, task: Callable[[int], T], n_chunks: int, consume: Callable[[int, T], None]
+    ) -> None:
+        self.task = task
+        self.n_chunks = n_chunks
+        self.consume = consume
+        self.lock = threading.Lock()
+        self.next = 0
+        self.consumed = 0
+        self.waiting: dict[int, T] = {}
+        self.error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        with self.lock:
+            self.error = self.error or error
+
+    def work(self, tick: Callable[[int], None] | None = None) -> None:
+        while True:
+            with self.lock:
+                if self.error is not None or self.next == self.n_chunks:
+                    return
+                chunk = self.next
+                self.next += 1
+            result = self.task(chunk)
+            with self.lock:
+                self.waiting[chunk] = result
+                while self.consumed in self.waiting:
+                    self.consume(self.consumed, self.waiting.pop(self.consumed))
+                    self.consumed += 1
+            if tick is not None:
+                tick(self.consumed)
+
+    def help(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:
+            self.fail(error)
+
+
+def run_chunks(
+    task: Callable[[int], T],
+    n_chunks: int,
+    n_threads: int,
+    consume: Callable[[int, T], None] = lambda chunk, result: None,
+    tick: Callable[[int], None] | None = None,
+) -> None:
+    """Call ``task(chunk)`` for every chunk, and ``consume(chunk, result)`` in chunk order.
+
+    ``tick(chunks consumed)`` is called in the calling thread after each chunk it
+    worked on. An exception of any of the three, or Ctrl-C, stops the run after the
+    chunks in work.
+    """
+    run: _Run[Any] = _Run(task, n_chunks, consume)
+    n_helpers = min(n_threads, n_chunks) - 1
+    helpers = _pool.submit(run.help, n_helpers) if n_helpers > 0 else []
+    try:
+        run.work(tick)
+    except BaseException as error:
+        run.fail(error)
+        raise
+    finally:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+    if run.error is not None:
+        raise run.error
