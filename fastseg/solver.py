@@ -163,10 +163,15 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
         raise ValueError(f"init must be an array of numbers, got {centers!r}") from None
     if array.ndim == 1 and n_features == 1:
         array = array[:, None]
-    if array.shape != (n_clusters, n_features):
+    if array.ndim != 2 or len(array) != n_clusters:
         raise ValueError(
-            f"The shape of the initial centers {array.shape} does not match"
-            f" {n_clusters} clusters of {n_features} features."
+            f"The shape of the initial centers {array.shape} does not match the number of"
+            f" clusters {n_clusters}."
+        )
+    if array.shape[1] != n_features:
+        raise ValueError(
+            f"The shape of the initial centers {array.shape} does not match the number of"
+            f" features of the data {n_features}."
         )
     if not np.isfinite(array).all():
         raise ValueError("init holds NaN or infinite centres")
