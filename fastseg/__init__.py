@@ -11,11 +11,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dispatch import available_backends
     from .estimator import KMeans
     from .model import Model, Segmentation, load_model
-    from .progress import Stopped
-    from .dispatch import available_backends
     from .pipeline import segment
+    from .progress import Stopped
     from .solver import ConvergenceWarning, k_means
 
 __version__ = "0.1.0"

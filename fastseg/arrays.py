@@ -86,5 +86,7 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("sample_weight must hold finite numbers of at least 0")
     if not weights.any():
-        raise ValueError("sample_weight is zero everywhere; at least one point must weigh something")
+        raise ValueError(
+            "sample_weight is zero everywhere; at least one point must weigh something"
+        )
     return weights

@@ -50,7 +50,9 @@ def choose_backend(problem: Problem, name: str = "auto") -> Choice:
             reasons = "; ".join(f"{n}: {reason}" for n, reason in against.items())
             raise ValueError(f"no backend can run this problem ({reasons})")
         others = [f"{n}: {reason}" for n, reason in against.items() if reason is not None]
-        alone = "the only backend of this version" if len(backends) == 1 else "the first that can run"
+        alone = (
+            "the only backend of this version" if len(backends) == 1 else "the first that can run"
+        )
         return Choice(usable[0], "; ".join([alone, *others]))
     for backend in backends:
         if backend.name == name:

@@ -283,6 +283,9 @@ def _from_fields(fields: dict[str, Any]) -> Model:
         raise ValueError("its counts or value_range do not match its centers")
     if fields["start_label"] not in (0, 1):
         raise ValueError("its start_label is neither 0 nor 1")
+    for name in ("axis_rule", "channel_axis"):
+        if not isinstance(fields[name], (int, type(None))) and fields[name] != "auto":
+            raise ValueError(f"its {name} is {fields[name]!r}")
     if np.dtype(fields["dtype"]).kind not in "biuf":
         raise ValueError(f"its dtype is {fields['dtype']!r}")
     return Model(
@@ -323,9 +326,7 @@ def label_grid(
     last = first_label + len(centers) - 1
     working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
     labels = np.empty(len(pixels.values), working)
-    points.assign(
-        centers, labels=labels, first_label=first_label, tick=progress.tick("labels")
-    )
+    points.assign(centers, labels=labels, first_label=first_label, tick=progress.tick("labels"))
     return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)
 
 

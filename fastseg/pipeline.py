@@ -121,9 +121,7 @@ def segment(
     if isinstance(image, (str, PathLike)):
         image = read_image(image)
     pixels = as_pixels(image, channel_axis, mask, nodata)
-    init, n_init = check_parameters(
-        n_clusters, init, n_init, max_iter, tol, pixels.values.shape[1]
-    )
+    init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, pixels.values.shape[1])
     first_label = choose_start_label(start_label, pixels)
     clock = _Clock()
     summary = summarize(pixels.values, progress.tick("count"))
@@ -147,7 +145,7 @@ def segment(
     warn_unless_converged(fit.run, max_iter)
     # In label order before the last assignment, so that it equals predict's.
     centers = fit.run.centers[label_order(fit.run.centers)]
-    partials = fit.points.accumulate(centers)
+    partials = fit.points.accumulate(centers, progress.heartbeat("labels", 0, len(pixels.values)))
     clock.stop("fit")
 
     points = fit.points

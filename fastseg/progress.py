@@ -29,9 +29,7 @@ class Progress:
         self.callback = callback
         self.last = time.monotonic()
 
-    def report(
-        self, stage: str, done: int, total: int, info: dict[str, Any] | None = None
-    ) -> None:
+    def report(self, stage: str, done: int, total: int, info: dict[str, Any] | None = None) -> None:
         """Call the callback now; raise `Stopped` if it returns True."""
         if self.callback is None:
             return

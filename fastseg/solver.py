@@ -17,7 +17,7 @@ import numpy as np
 from .arrays import as_points, as_weights
 from .dispatch import choose_backend
 from .init_centers import check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Problem
+from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Problem, Tick
 from .progress import Callback, Progress
 
 
@@ -59,25 +59,27 @@ def lloyd(
     """
     progress = progress or Progress()
     info = dict(info or {})
+
+    def tick(n_iter: int) -> Tick | None:
+        return progress.heartbeat("iterations", n_iter, max_iter, info)
+
     centers = init_centers
-    partials = points.accumulate(centers, progress.heartbeat("iterations", 0, max_iter, info))
+    partials = points.accumulate(centers, tick(0))
     for n_iter in range(1, max_iter + 1):
         previous, previous_centers = partials, centers
-        centers = _update(points, centers, partials)
+        centers = _update(points, centers, partials, tick(n_iter - 1))
         shift = float(np.sum((centers - previous_centers) ** 2))
         info |= {"inertia": partials.inertia, "shift": shift}
         progress.report("iterations", n_iter, max_iter, info)
-        partials = points.accumulate(
-            centers, progress.heartbeat("iterations", n_iter, max_iter, info)
-        )
+        partials = points.accumulate(centers, tick(n_iter))
         if shift <= tol:
             return Run(init_centers, centers, partials, n_iter, True)
         if _same(partials, previous) and n_iter < max_iter:
             # The next iteration finds the labels of this one again, and the same
             # centres, unless empty clusters take other points than before.
-            last = _update(points, centers, partials)
+            last = _update(points, centers, partials, tick(n_iter))
             if not np.array_equal(last, centers):
-                partials = points.accumulate(last)
+                partials = points.accumulate(last, tick(n_iter))
             return Run(init_centers, last, partials, n_iter + 1, True)
     return Run(init_centers, centers, partials, max_iter, False)
 
@@ -86,13 +88,15 @@ def _same(a: Partials, b: Partials) -> bool:
     return np.array_equal(a.weights, b.weights) and np.array_equal(a.sums, b.sums)
 
 
-def _update(points: Points, centers: FloatArray, partials: Partials) -> FloatArray:
+def _update(
+    points: Points, centers: FloatArray, partials: Partials, tick: Tick | None
+) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
     empty = np.flatnonzero(weights == 0)
     if len(empty):
         sums, weights = sums.copy(), weights.copy()
-        far = points.farthest(centers, len(empty))
+        far = points.farthest(centers, len(empty), tick)
         # All distances zero: fewer distinct points than clusters, nothing to relocate.
         if len(far.distances) and far.distances[0] > 0:
             for new, value, weight, old in zip(
@@ -107,13 +111,15 @@ def _update(points: Points, centers: FloatArray, partials: Partials) -> FloatArr
     return means
 
 
-def tolerance(points: Points, tol: float) -> float:
+def tolerance(points: Points, tol: float, tick: Tick | None = None) -> float:
     """Absolute tolerance: ``tol`` times the mean variance of the features of the points."""
     if tol == 0:
         return 0.0
-    origin = points.accumulate(np.zeros((1, points.n_features)))
+    origin = points.accumulate(np.zeros((1, points.n_features)), tick)
     mean = origin.sums / origin.weights
-    return tol * points.accumulate(mean).inertia / float(origin.weights[0]) / points.n_features
+    return (
+        tol * points.accumulate(mean, tick).inertia / float(origin.weights[0]) / points.n_features
+    )
 
 
 Init = str | Array | Callable[..., Any]
@@ -227,8 +233,7 @@ def warn_unless_converged(
     """Warn of a run that stopped at ``max_iter``."""
     if not run.converged:
         warnings.warn(
-            f"k-means stopped at max_iter={max_iter} before it converged;"
-            " raise max_iter or tol",
+            f"k-means stopped at max_iter={max_iter} before it converged; raise max_iter or tol",
             category,
             stacklevel=stacklevel,
         )
@@ -278,7 +283,7 @@ def fit_points(
         init=init,
         n_init=n_init,
         max_iter=max_iter,
-        tol=tolerance(unweighted, tol),
+        tol=tolerance(unweighted, tol, progress.heartbeat("init", 0, n_clusters)),
         random_state=random_state,
         progress=progress,
     )

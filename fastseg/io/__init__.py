@@ -32,7 +32,8 @@ READERS = {
     ".webp": "raster",
 }
 
-# suffix -> the module whose write(file, name, labels, colors, left_out) encodes labels
+# suffix -> the module whose write(file, name, labels, colors, left_out) encodes labels,
+# and whose check_labels(name, n_values, shape) refuses what it cannot hold
 WRITERS = {
     ".npy": "npy",
     ".png": "png",
@@ -45,6 +46,7 @@ __all__ = [
     "WRITERS",
     "Image",
     "atomic_write",
+    "check_labels",
     "check_output",
     "encode_labels",
     "read_centers",
@@ -143,6 +145,27 @@ def read_centers(text: StrPath, n_channels: int | None = None) -> NDArray[np.flo
     return matrix.centers(os.fspath(text), n_channels)
 
 
+def check_labels(path: StrPath, n_values: int, shape: tuple[int, ...] | None = None) -> None:
+    """Refuse labels that the format of `path` cannot hold, before they are computed.
+
+    Parameters
+    ----------
+    path : path
+        The file to be written.
+    n_values : int
+        Label values, from 0 to ``n_values - 1``.
+    shape : tuple of int, optional
+        The shape of the label image, where it is known.
+
+    Raises
+    ------
+    ValueError
+        With the formats that can hold them.
+    """
+    name = os.fspath(path)
+    _writer(name).check_labels(name, n_values, shape)
+
+
 def write_labels(
     path: StrPath,
     labels: NDArray[Any],
@@ -194,8 +217,16 @@ def encode_labels(
     For callers that bring their own `atomic_write`; otherwise as `write_labels`.
     """
     name = os.fspath(path)
+    if labels.dtype.kind not in "bui" or labels.size == 0 or int(labels.min()) < 0:
+        raise ValueError(f"{name}: labels must be integers of at least 0, and at least one of them")
+    _writer(name).write(file, name, labels, colors, left_out)
+
+
+def _writer(name: str) -> Any:
     suffix = os.path.splitext(name)[1].lower()
-    _module(WRITERS[suffix]).write(file, name, labels, colors, left_out)
+    if suffix not in WRITERS:
+        raise ValueError(f"{name}: what can be written is {', '.join(sorted(WRITERS))}")
+    return _module(WRITERS[suffix])
 
 
 def _module(name: str) -> Any:

@@ -35,6 +35,10 @@ def _reason(path: str, error: ValueError) -> str:
     return f"the file is truncated or damaged ({' '.join(str(error).split())})"
 
 
+def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> None:
+    """Any labels fit."""
+
+
 def write(
     file: BinaryIO,
     name: str,

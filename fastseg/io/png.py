@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -18,6 +19,12 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIECE = 1 << 20
 _SMALL = 1 << 16  # header, transparency, EXIF
 _GREY, _RGB, _INDEXED, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
+_CHANNELS = {_GREY: 1, _RGB: 3, _INDEXED: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
+# The seven passes of an interlaced file: first column and row, steps to the next.
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
+    (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
 _N_VALUES = 256
 _LEVEL = 5  # label maps: 3 % larger than at zlib's default of 6, in half the time
 
@@ -30,6 +37,7 @@ class Header:
     height: int
     depth: int
     color_type: int
+    interlaced: bool
     transparent: bytes  # the tRNS chunk: a colour, or alpha values of a palette
     exif: bytes
 
@@ -37,6 +45,18 @@ class Header:
     def is_reduced_by_pillow(self) -> bool:
         """Whether Pillow keeps only 8 of 16 bits."""
         return self.depth == 16 and self.color_type != _GREY
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all rows, each with its filter byte, before compression."""
+        bits = self.depth * _CHANNELS.get(self.color_type, 1)
+        total = 0
+        for left, top, right, down in _ADAM7 if self.interlaced else ((0, 0, 1, 1),):
+            width = -(-(self.width - left) // right)
+            height = -(-(self.height - top) // down)
+            if width > 0 and height > 0:
+                total += height * (1 + (width * bits + 7) // 8)
+        return total
 
     @property
     def transparent_color(self) -> tuple[int, ...] | None:
@@ -50,7 +70,7 @@ class Header:
         return tuple((value & mask) * scale for value in values)
 
 
-def check(path: str) -> Header:
+def read_header(path: str) -> Header:
     """Verify the checksum of every chunk and read the header.
 
     Decoders skip checksums of some chunks and accept files without an end.
@@ -71,9 +91,9 @@ def check(path: str) -> Header:
     header = found.get(b"IHDR", b"")
     if len(header) != 13:
         raise ValueError(f"{path}: is not a PNG file (it has no header)")
-    width, height, depth, color_type = struct.unpack(">IIBB", header[:10])
+    width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     transparent, exif = found.get(b"tRNS", b""), found.get(b"eXIf", b"")
-    return Header(width, height, depth, color_type, transparent, exif)
+    return Header(width, height, depth, color_type, bool(interlaced), transparent, exif)
 
 
 def _verified(path: str, file: BinaryIO, length: int, kind: bytes) -> bytes:
@@ -93,6 +113,21 @@ def _verified(path: str, file: BinaryIO, length: int, kind: bytes) -> bytes:
     return kept
 
 
+def check_rows(path: str, header: Header) -> None:
+    """Refuse a file whose data end before its last row, which Pillow leaves black."""
+    inflater = zlib.decompressobj()
+    left = header.n_bytes
+    try:
+        for kind, _, data in _chunks(path):
+            while kind == b"IDAT" and data and left > 0 and not inflater.eof:
+                left -= len(inflater.decompress(data, _PIECE))
+                data = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise ValueError(f"{path}: the file is damaged ({error}); get a fresh copy") from error
+    if left > 0:
+        raise ValueError(f"{path}: the file is truncated (rows are missing); get a fresh copy")
+
+
 def read_deep(path: str) -> NDArray[Any]:
     """Decode a checked PNG of 16 bits: (height, width, channels), alpha last."""
     try:
@@ -102,28 +137,44 @@ def read_deep(path: str) -> NDArray[Any]:
             f"{path}: reading 16-bit colour in full needs imagecodecs: "
             'pip install "fastseg[deep]" (or save the picture with 8 bits)'
         ) from error
+    # Only what pixels are made of: given a tRNS chunk, imagecodecs returns
+    # 16-bit values with their bytes swapped.
+    kept = (b"IHDR", b"IDAT", b"IEND")
+    bare = [SIGNATURE]
+    for kind, start, data in _chunks(path):
+        if kind in kept:
+            bare += [start, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big")]
     try:
-        pixels: NDArray[Any] = imagecodecs.png_decode(_bare(path))
+        pixels: NDArray[Any] = imagecodecs.png_decode(b"".join(bare))
     except Exception as error:
-        raise ValueError(f"{path}: the file is damaged ({error})") from error
+        raise ValueError(f"{path}: the file is damaged ({error}); get a fresh copy") from error
     return pixels
 
 
-def _bare(path: str) -> bytes:
-    # Only what pixels are made of: given a tRNS chunk, imagecodecs returns
-    # 16-bit values with their bytes swapped.
-    kept = [SIGNATURE]
+def _chunks(path: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Kind, first eight bytes and content of the chunks of a checked file."""
     with open(path, "rb") as file:
         file.seek(len(SIGNATURE))
-        while True:
+        kind = b""
+        while kind != b"IEND":
             start = file.read(8)
             length, kind = struct.unpack(">I4s", start)
-            if kind in (b"IHDR", b"IDAT", b"IEND"):
-                kept += [start, file.read(length + 4)]
-            else:
-                file.seek(length + 4, os.SEEK_CUR)
-            if kind == b"IEND":
-                return b"".join(kept)
+            yield kind, start, file.read(length)
+            file.seek(4, os.SEEK_CUR)
+
+
+def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> None:
+    """Refuse labels that an indexed PNG cannot hold."""
+    if n_values > _N_VALUES:
+        raise ValueError(
+            f"{name}: a PNG palette holds {_N_VALUES} label values, these are {n_values}; "
+            "write them as .tif or .npy"
+        )
+    if shape is not None and len(shape) != 2:
+        raise ValueError(
+            f"{name}: a PNG holds two-dimensional labels, these have the shape {shape}; "
+            "write them as .npy"
+        )
 
 
 def write(
@@ -134,14 +185,8 @@ def write(
     left_out: bool,
 ) -> None:
     """Write an indexed PNG of 8 bits: pixel values are labels, the palette is `colors`."""
-    if labels.ndim != 2 or labels.size == 0:
-        raise ValueError(
-            f"{name}: a PNG holds two-dimensional labels, these have the shape "
-            f"{labels.shape}; write them as .npy"
-        )
     n_values = int(labels.max()) + 1
-    if int(labels.min()) < 0:
-        raise ValueError(f"{name}: labels must not be negative")
+    check_labels(name, max(n_values, 0 if colors is None else len(colors)), labels.shape)
     palette = _palette(name, n_values, colors)
     height, width = labels.shape
     file.write(SIGNATURE)
@@ -154,11 +199,6 @@ def write(
 
 
 def _palette(name: str, n_values: int, colors: NDArray[Any] | None) -> NDArray[np.uint8]:
-    if max(n_values, 0 if colors is None else len(colors)) > _N_VALUES:
-        raise ValueError(
-            f"{name}: a PNG palette holds {_N_VALUES} label values, these are "
-            f"{max(n_values, 0 if colors is None else len(colors))}; write them as .tif or .npy"
-        )
     if colors is None:
         ramp = np.linspace(0, 255, n_values).round().astype(np.uint8)
         return np.repeat(ramp[:, None], 3, axis=1)

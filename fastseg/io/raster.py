@@ -20,7 +20,7 @@ from PIL import (
 )
 from PIL import Image as pillow
 
-from . import png, tiff
+from . import orientation, png, tiff
 from .image import Image
 
 if TYPE_CHECKING:
@@ -44,10 +44,8 @@ _STARTS = {
     "TIFF": tiff.MAGIC,
 }
 _BY_SUFFIX = {"JPG": "JPEG", "TIF": "TIFF"}
-_ORIENTATION = 0x0112
 _PILLOW_SAMPLES = 4  # per pixel, at most: RGBA, CMYK
 _LAYOUT_ERRORS = (SyntaxError, IndexError, TypeError, KeyError, ValueError, struct.error)
-_limit_lock = threading.Lock()
 _Decoded = tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]
 
 
@@ -67,28 +65,33 @@ def read(path: str, max_pixels: int | None) -> Image:
         image = _read_tiff(path, max_pixels)
     else:
         with _opened(path, format_, max_pixels) as picture:
-            image = _image(*_decode(picture), _orientation(picture), _first_of(picture))
+            image = _image(*_decode(picture), orientation.of_picture(picture), _first_of(picture))
     return Image(image.pixels, image.channel_axis, image.valid, notes + image.notes)
 
 
 def _read_png(path: str, max_pixels: int | None) -> Image:
-    header = png.check(path)
+    header = png.read_header(path)
     _check_size(path, header.width, header.height, max_pixels)
     color = header.transparent_color
     with _opened(path, "PNG", max_pixels) as picture:
         notes = _first_of(picture)
         if not header.is_reduced_by_pillow:
-            return _image(*_decode(picture, color), _orientation(picture), notes)
+            decoded = _decode(picture, color)
+            # Only rows that are missing or truly black make the second look worth its time.
+            last_row = (0, header.height - 1, header.width, header.height)
+            if header.interlaced or picture.crop(last_row).getbbox(alpha_only=False) is None:
+                png.check_rows(path, header)
+            return _image(*decoded, orientation.of_picture(picture), notes)
     pixels = png.read_deep(path)
     valid = _differs(pixels, color)
     if pixels.shape[-1] in (2, 4):
         valid = pixels[..., -1] != 0
         pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :3])
-    return _image(pixels, valid, (), _orientation_of(header.exif), notes)
+    return _image(pixels, valid, (), orientation.of_block(header.exif), notes)
 
 
 def _read_tiff(path: str, max_pixels: int | None) -> Image:
-    header = tiff.check(path)
+    header = tiff.read_header(path)
     _check_size(path, header.width, header.height, max_pixels)
     notes: tuple[str, ...] = ()
     if header.n_pages > 1:
@@ -108,9 +111,9 @@ def _tiff_by_pillow(picture: ImageFile, header: tiff.Header, notes: tuple[str, .
     pixels = _stored(pixels, header)
     if header.white_is_zero and header.bits[0] > 8:  # Pillow inverts the others
         pixels, more = _inverted(pixels, header, more)
-    remaining = _orientation(picture)
+    remaining = orientation.of_picture(picture)
     if remaining != header.orientation:  # Pillow turned it while it loaded
-        notes = _turned(header.orientation) + notes
+        notes = orientation.note(header.orientation) + notes
     return _image(pixels, valid, more, remaining, notes)
 
 
@@ -143,7 +146,7 @@ class _UnknownLayout(ValueError):
 @contextlib.contextmanager
 def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFile]:
     """Open a picture, with Pillow's errors in the words of this package."""
-    with _raised_limit(max_pixels):
+    with _limit.lifted(max_pixels):
         try:
             with open(path, "rb") as file:
                 try:
@@ -167,23 +170,47 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
             ) from error
 
 
-@contextlib.contextmanager
-def _raised_limit(max_pixels: int | None) -> Iterator[None]:
-    """Lift the limit that some of Pillow's decoders look up themselves."""
-    if max_pixels is None or max_pixels <= (pillow.MAX_IMAGE_PIXELS or 0):
-        yield
-        return
-    with _limit_lock:
-        before = pillow.MAX_IMAGE_PIXELS
-        pillow.MAX_IMAGE_PIXELS = None if before is None else max_pixels
-        try:
+class _Limit:
+    """Pillow's limit on the size, lifted for one reader at a time and put back.
+
+    Some of Pillow's decoders look its global up themselves. Readers that asked
+    for no other limit go on seeing the one that was there before.
+    """
+
+    def __init__(self) -> None:
+        self._one_reader = threading.Lock()
+        self._swap = threading.Lock()
+        self._lifted = False
+        self._before: int | None = None
+
+    def pixels(self) -> int | None:
+        """Pillow's own limit."""
+        with self._swap:
+            return self._before if self._lifted else pillow.MAX_IMAGE_PIXELS
+
+    @contextlib.contextmanager
+    def lifted(self, max_pixels: int | None) -> Iterator[None]:
+        """Lift the limit where `max_pixels` is above it."""
+        before = self.pixels()
+        if max_pixels is None or before is None or max_pixels <= before:
             yield
-        finally:
-            pillow.MAX_IMAGE_PIXELS = before
+            return
+        with self._one_reader:
+            with self._swap:
+                self._before, self._lifted = pillow.MAX_IMAGE_PIXELS, True
+                pillow.MAX_IMAGE_PIXELS = max_pixels
+            try:
+                yield
+            finally:
+                with self._swap:
+                    pillow.MAX_IMAGE_PIXELS, self._lifted = self._before, False
+
+
+_limit = _Limit()
 
 
 def _check_size(path: str, width: int, height: int, max_pixels: int | None) -> None:
-    limit = pillow.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+    limit = _limit.pixels() if max_pixels is None else max_pixels
     if limit is not None and width * height > limit:
         raise ValueError(
             f"{path}: {width} x {height} = {width * height:,} pixels are more than the limit of "
@@ -241,61 +268,22 @@ def _differs(pixels: NDArray[Any], color: tuple[int, ...] | None) -> NDArray[np.
     return different if pixels.ndim == 2 else np.any(different, axis=-1)
 
 
-def _orientation(picture: ImageFile) -> int:
-    try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # whatever a damaged EXIF block raises, the picture is whole
-        return 1
-
-
-def _orientation_of(exif: bytes) -> int:
-    try:
-        block = pillow.Exif()
-        block.load(b"Exif\0\0" + exif)
-        return int(block.get(_ORIENTATION, 1))
-    except Exception:
-        return 1
-
-
 def _first_of(picture: ImageFile) -> tuple[str, ...]:
     n_frames = getattr(picture, "n_frames", 1)
     return (f"Only the first of {n_frames} pictures was read.",) if n_frames > 1 else ()
-
-
-def _turned(orientation: int) -> tuple[str, ...]:
-    return (f"EXIF orientation {orientation} was applied.",) if orientation in _TURNS else ()
-
-
-# EXIF 2.32, tag Orientation: (transpose first, then flip these axes)
-_TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
-    2: (False, (1,)),
-    3: (False, (0, 1)),
-    4: (False, (0,)),
-    5: (True, ()),
-    6: (True, (1,)),
-    7: (True, (0, 1)),
-    8: (True, (0,)),
-}
-
-
-def _turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    transposed, flipped = _TURNS[orientation]
-    turned = array.swapaxes(0, 1) if transposed else array
-    return np.ascontiguousarray(np.flip(turned, flipped))
 
 
 def _image(
     pixels: NDArray[Any],
     valid: NDArray[np.bool_] | None,
     notes: tuple[str, ...],
-    orientation: int,
+    turn: int,
     first: tuple[str, ...],
 ) -> Image:
-    if orientation in _TURNS:
-        pixels = _turn(pixels, orientation)
-        valid = None if valid is None else _turn(valid, orientation)
-        first = _turned(orientation) + first
-    return Image(pixels, 2 if pixels.ndim == 3 else None, valid, first + notes)
+    pixels = orientation.turned(pixels, turn)
+    valid = None if valid is None else orientation.turned(valid, turn)
+    notes = (*orientation.note(turn), *first, *notes)
+    return Image(pixels, 2 if pixels.ndim == 3 else None, valid, notes)
 
 
 def _short(error: BaseException) -> str:

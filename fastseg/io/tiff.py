@@ -23,6 +23,7 @@ _WANTED = frozenset(
 ) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT))
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _MAX_PAGES = 100_000
+_N_VALUES = 1 << 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 _SIGNED = 2
@@ -57,7 +58,7 @@ class Header:
         return self.photometric == _WHITE_IS_ZERO
 
 
-def check(path: str) -> Header:
+def read_header(path: str) -> Header:
     """Read the first directory, and see that the data it points at is in the file."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -178,6 +179,20 @@ def _without_alpha(
     return kept[..., 0] if kept.shape[-1] == 1 else kept, valid, notes
 
 
+def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> None:
+    """Refuse labels that a grey TIFF page cannot hold."""
+    if n_values > _N_VALUES:
+        raise ValueError(
+            f"{name}: a grey TIFF holds {_N_VALUES} label values, these are {n_values}; "
+            "write them as .npy"
+        )
+    if shape is not None and len(shape) != 2:
+        raise ValueError(
+            f"{name}: a TIFF page holds two-dimensional labels, these have the shape {shape}; "
+            "write them as .npy"
+        )
+
+
 def write(
     file: BinaryIO,
     name: str,
@@ -188,13 +203,7 @@ def write(
     """Write a grey image whose values are the labels: uint8, or uint16 where needed."""
     from PIL import Image
 
-    if labels.ndim != 2 or labels.size == 0:
-        raise ValueError(
-            f"{name}: a TIFF page holds two-dimensional labels, these have the shape "
-            f"{labels.shape}; write them as .npy"
-        )
-    top = int(labels.max())
-    if int(labels.min()) < 0 or top > np.iinfo(np.uint16).max:
-        raise ValueError(f"{name}: labels from {labels.min()} to {top} do not fit; use .npy")
-    values = labels.astype(np.uint8 if top <= np.iinfo(np.uint8).max else np.uint16, copy=False)
+    n_values = int(labels.max()) + 1
+    check_labels(name, n_values, labels.shape)
+    values = labels.astype(np.uint8 if n_values <= 256 else np.uint16, copy=False)
     Image.fromarray(values).save(file, format="TIFF", compression="tiff_adobe_deflate")

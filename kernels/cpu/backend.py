@@ -50,9 +50,7 @@ class CpuPoints:
         def task(start: int, stop: int) -> Partials:
             sums = np.empty_like(centers)
             totals = np.empty(len(centers))
-            inertia = kernel(
-                self.values, weights, centers, start, stop, self.unroll, sums, totals
-            )
+            inertia = kernel(self.values, weights, centers, start, stop, self.unroll, sums, totals)
             return Partials(sums, totals, inertia)
 
         return self._fold(task, Partials.merge, len(centers), tick)
@@ -71,9 +69,7 @@ class CpuPoints:
         kernel = self._kernel(lloyd.assign, labels.dtype.name)
 
         def task(start: int, stop: int) -> None:
-            kernel(
-                self.values, centers, start, stop, self.unroll, first_label, labels, _NONE
-            )
+            kernel(self.values, centers, start, stop, self.unroll, first_label, labels, _NONE)
 
         self._fold(task, lambda a, b: None, len(centers), tick)
         return labels

@@ -42,6 +42,7 @@ def load_tile(
     unroll,  # tuple of n_features, or empty
     planes,  # OUT (n_features, tile) float64
 ):
+    """Copy a tile of points into planes."""
     if len(unroll) > 0:
         for i in range(size):
             for f in range(len(unroll)):
@@ -59,6 +60,7 @@ def distances_in_tile(
     unroll,  # tuple of n_features, or empty
     distances,  # OUT (tile,) float64
 ):
+    """Squared distances of a tile to one centre."""
     tile = tile_size(unroll)
     if len(unroll) > 0:
         for i in range(tile):
@@ -86,6 +88,7 @@ def nearest_in_tile(
     best,  # OUT (tile,) float64, squared distance to the nearest centre
     labels,  # OUT (tile,) int64, as wide as a distance so that one mask serves both
 ):
+    """Nearest centre of every point of a tile; the lowest index wins a tie."""
     tile = tile_size(unroll)
     for i in range(tile):
         best[i] = np.inf
@@ -115,6 +118,7 @@ def weigh_tile(
     best,  # INOUT (tile,) float64
     weights,  # IN (tile,) float64
 ):
+    """Multiply what a tile adds by its weights."""
     for f in range(planes.shape[0]):
         plane = planes[f]
         for i in range(len(weights)):
@@ -133,6 +137,7 @@ def add_tile(
     copies,  # INOUT (2, n_clusters, n_features + 1) float64, sums and total weights
     inertia,  # INOUT (8,) float64, the sums of every eighth point
 ):
+    """Add a tile to the sums of its clusters."""
     tile = tile_size(unroll)
     n_features = planes.shape[0]
     for i in range(0, tile, 8):

@@ -1,0 +1,129 @@
+"""The architecture in the README, kept true: who may import whom, and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastseg
+
+ROOT = Path(fastseg.__file__).parent
+KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
+
+# Each module may import those of the lines above its own.
+LAYERS = [
+    ["kernels"],
+    ["arrays", "progress", "io"],
+    ["dispatch", "init_centers", "summary", "pixels"],
+    ["solver"],
+    ["model", "estimator"],
+    ["pipeline"],
+    ["picture", "demo"],
+    ["cli"],
+]
+
+
+def imported(path):
+    """Modules of fastseg that a module imports, as names relative to the package."""
+    package = ("fastseg", *path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            parts = (*base, *(node.module or "").split("."))[1:]
+            names = [parts[0]] if parts and parts[0] else [alias.name for alias in node.names]
+            yield from names
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastseg"):
+            yield (node.module + ".").split(".")[1]
+
+
+def test_every_module_has_its_layer():
+    modules = {p.stem for p in ROOT.glob("*.py")} - {"__init__", "__main__"}
+    assert modules <= {name for layer in LAYERS for name in layer}
+
+
+def test_nothing_imports_backwards():
+    level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+    for path in ROOT.glob("*.py"):
+        if path.stem in ("__init__", "__main__"):
+            continue
+        for name in set(imported(path)) & set(level):
+            assert level[name] < level[path.stem], f"{path.name} imports {name}"
+
+
+def test_kernels_import_nothing_of_fastseg():
+    files = list(KERNELS.rglob("*.py"))
+    assert files
+    for path in files:
+        depth = len(path.relative_to(KERNELS).parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= depth, path
+                assert not (node.module or "").startswith("fastseg"), path
+
+
+def test_only_the_kernels_are_compiled():
+    for path in ROOT.rglob("*.py"):
+        if KERNELS not in path.parents:
+            assert (
+                "numba"
+                not in {
+                    name.split(".")[0]
+                    for node in ast.walk(ast.parse(path.read_text()))
+                    for name in _names(node)
+                }
+                or path.name == "cli.py"
+            ), path
+
+
+def _names(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+
+
+def test_modules_are_small():
+    for path in [*ROOT.rglob("*.py"), *KERNELS.rglob("*.py")]:
+        limit = 450 if path.name in ("solver.py", "model.py") else 350
+        assert len(path.read_text().splitlines()) <= limit, path
+
+
+def run(code, *options, cwd=None):
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=True,
+        timeout=60,
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich"])
+def test_importing_fastseg_loads_nothing_heavy(module):
+    assert run(f"import sys, fastseg; print({module!r} in sys.modules)") == "False"
+
+
+def test_segment_does_not_load_scikit_learn():
+    code = "import sys, numpy, fastseg; fastseg.segment(numpy.eye(9), 2);"
+    assert run(code + "print('sklearn' in sys.modules)") == "False"
+
+
+def test_every_public_name_is_there():
+    for name in fastseg.__all__:
+        assert getattr(fastseg, name) is not None
+    assert callable(fastseg.segment)
+    with pytest.raises(AttributeError, match="nonsense"):
+        fastseg.nonsense  # noqa: B018
+
+
+def test_the_root_of_a_checkout_works_without_an_install(tmp_path):
+    """There the folder fastseg/ shadows an installed package and has no kernels inside."""
+    if (ROOT / "kernels").is_dir():
+        pytest.skip("the installed package is tested, not a checkout")
+    code = "import numpy, fastseg; print(fastseg.segment(numpy.eye(9), 2).counts.tolist())"
+    # -S -E leave site-packages out, and with them the editable install's hook.
+    path = [p for p in sys.path if p.endswith("site-packages")]
+    code = f"import sys; sys.path.extend({path!r}); " + code
+    assert run(code, "-S", "-E", cwd=ROOT.parent) == "[72, 9]"

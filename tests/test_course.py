@@ -1,0 +1,43 @@
+"""The course's images against its published results; shown as skipped where they are absent."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastseg
+from fastseg.io import read_image
+
+DATA = Path(os.environ.get("FASTSEG_COURSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "healthy.csv").is_file(),
+    reason=f"the course's data is not in {DATA} (FASTSEG_COURSE_DATA)",
+)
+
+# R's starting centres for set.seed(1), and what it published from them.
+START = [0.435897436, 0.094017094, 0.072649573, 0.299145299, 0.098290598]
+CENTERS = [0.48177191, 0.10619450, 0.01961886, 0.30942825, 0.18420578]
+SIZES = [20556, 101085, 133162, 31555, 79278]
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return fastseg.segment(DATA / "healthy.csv", 5, init=START, method="lloyd")
+
+
+def test_the_published_clusters_of_the_healthy_brain(healthy):
+    order = np.argsort(CENTERS)
+    assert healthy.counts.tolist() == np.array(SIZES)[order].tolist()
+    np.testing.assert_array_equal(np.round(healthy.centers[:, 0], 8), np.array(CENTERS)[order])
+    assert round(healthy.inertia) == 303
+    assert healthy.labels.shape == (566, 646)
+
+
+def test_every_pixel_of_the_tumour_goes_to_its_nearest_centre(healthy):
+    tumor = read_image(DATA / "tumor.csv")
+    labels = healthy.predict(tumor)
+    assert labels.shape == (571, 512)
+    distances = np.abs(tumor.pixels[..., None] - healthy.centers[:, 0])
+    np.testing.assert_array_equal(labels, distances.argmin(axis=-1))
