@@ -18,7 +18,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf $(VENV)/wheel
+	rm -rf $(VENV)/wheel build
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/wheel .
 	cd $(VENV)/wheel && ../bin/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy_cache -p fastseg

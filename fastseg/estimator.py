@@ -161,13 +161,11 @@ class KMeans(
     def _set_result(
         self, values: Array, points: Points, centers: FloatArray, inertia: float
     ) -> None:
-        if values.dtype == np.float32:
+        if _center_dtype(values.dtype) is np.float32:
             # Rounded before the last assignment, so that it equals predict's.
-            self.cluster_centers_ = centers.astype(np.float32)
-            centers = self.cluster_centers_.astype(np.float64)
+            centers = centers.astype(np.float32).astype(np.float64)
             inertia = points.accumulate(centers).inertia
-        else:
-            self.cluster_centers_ = centers
+        self.cluster_centers_ = centers.astype(_center_dtype(values.dtype))
         self.labels_ = points.assign(centers)
         self.inertia_ = inertia
         self._n_features_out = len(centers)
@@ -185,7 +183,7 @@ class KMeans(
         check_is_fitted(self)
         values = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
-        problem = Problem(*values.shape, len(centers), values.dtype.name)
+        problem = Problem(values.shape[0], values.shape[1], len(centers), values.dtype.name)
         backend = choose_backend(problem, self.backend).backend
         return backend.put(values, weights, n_threads=self.n_threads), centers
 
@@ -256,6 +254,10 @@ class KMeans(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _center_dtype(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    return np.float32 if dtype == np.float32 else np.float64
 
 
 def _print_progress(stage: str, done: int, total: int, info: dict[str, Any]) -> None:

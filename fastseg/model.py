@@ -70,7 +70,7 @@ class Model:
     @property
     def n_channels(self) -> int:
         """Number of channels."""
-        return self.centers.shape[1]
+        return int(self.centers.shape[1])
 
     def predict(
         self,
@@ -112,7 +112,8 @@ class Model:
         first = choose_start_label(
             0 if self.fixed_start and self.start_label == 0 else None, pixels
         )
-        problem = Problem(*pixels.values.shape, self.n_clusters, pixels.values.dtype.name)
+        n, d = pixels.values.shape
+        problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         points = choose_backend(problem, backend).backend.put(pixels.values, n_threads=n_threads)
         return label_grid(
             pixels, points, self.centers, max(first, self.start_label), Progress(callback)

@@ -70,7 +70,8 @@ def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
     grid, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
     kept = _both(valid, _mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
-        kept = _both(kept, ~_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
+        hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
+        kept = _both(kept, ~hidden)
     kept = _both(kept, _differs_from(values, nodata, grid))
     kept = _both(kept, _no_nan(values, grid))
     if kept is not None:
@@ -119,7 +120,8 @@ def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
         )
     if array.dtype.kind not in "biuf":
         raise TypeError(f"mask must hold booleans or numbers, got dtype {array.dtype}")
-    return array != 0
+    kept: Array = array != 0
+    return kept
 
 
 def _differs_from(values: Array, nodata: Any, grid: tuple[int, ...]) -> Array | None:

@@ -131,7 +131,7 @@ def check_parameters(
     """Validate the parameters all entry points share; return ``init`` and the number of runs."""
     for name, value in (("n_clusters", n_clusters), ("max_iter", max_iter)):
         _check_count(name, value)
-    if isinstance(tol, bool) or not np.isscalar(tol) or not np.isreal(tol) or not tol >= 0:
+    if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)) or not tol >= 0:
         raise ValueError(f"tol must be a number of at least 0, got {tol!r}")
     if isinstance(init, str):
         if init not in ("k-means++", "random"):
@@ -223,8 +223,8 @@ def solve(
 
 def _same_clustering(a: Run, b: Run) -> bool:
     """Whether two runs found the same clusters in another order, up to rounding of the means."""
-    ordered = [run.centers[np.lexsort(run.centers.T[::-1])] for run in (a, b)]
-    return np.allclose(*ordered, rtol=1e-12, atol=0)
+    first, second = (run.centers[np.lexsort(run.centers.T[::-1])] for run in (a, b))
+    return np.allclose(first, second, rtol=1e-12, atol=0)
 
 
 def warn_unless_converged(
@@ -270,7 +270,7 @@ def fit_points(
     variance of all of them, while sample weights leave it unweighted, as in
     scikit-learn.
     """
-    problem = Problem(*values.shape, n_clusters, values.dtype.name)
+    problem = Problem(values.shape[0], values.shape[1], n_clusters, values.dtype.name)
     choice = choose_backend(problem, backend)
     put = choice.backend.put
     points = put(values, weights, repeated=repeated, n_threads=n_threads)

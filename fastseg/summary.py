@@ -75,10 +75,10 @@ def _pack(values: Array) -> Array:
         return values[:, 0]
     bits = 8 * values.itemsize
     wide = np.uint32 if bits * d <= 32 else np.uint64
-    codes = np.zeros(n, wide)
+    codes: Array = np.zeros(n, wide)
     for f in range(d):
-        codes <<= wide(bits)
-        codes |= _unsigned(values[:, f]).astype(wide)
+        np.left_shift(codes, wide(bits), out=codes)
+        np.bitwise_or(codes, _unsigned(values[:, f]), out=codes)
     return codes
 
 

@@ -28,7 +28,8 @@ def accumulate(points: Array, weights: Array | None, centers: FloatArray) -> Par
     weights = np.ones(len(points)) if weights is None else weights
     sums = np.zeros(centers.shape)
     np.add.at(sums, labels, weights[:, None] * points.astype(np.float64))
-    totals = np.bincount(labels, weights, minlength=len(centers))
+    totals = np.zeros(len(centers))
+    np.add.at(totals, labels, weights)
     return Partials(sums, totals, float(weights @ nearest))
 
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fastseg.kernels import reference
 from fastseg.kernels.backend import DTYPES, Farthest, Problem
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cpu import backend as cpu
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BACKENDS = [CpuBackend()]
 

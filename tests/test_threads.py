@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+
 from fastseg.kernels.cpu import CpuBackend, threads
 from fastseg.kernels.cpu.pool import run_chunks
 from fastseg.kernels.cpu.threads import resolve_n_threads

@@ -122,6 +122,10 @@ class CpuPoints:
         return total[0]
 
 
+def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
+    return a + b
+
+
 class CpuSampler:
     """Sampler of k-means++, which keeps every point's distance to its closest centre."""
 
@@ -138,7 +142,8 @@ class CpuSampler:
 
     def potentials(self, candidates: FloatArray, tick: Tick | None = None) -> FloatArray:
         """See `Sampler.potentials`."""
-        return np.cumsum(self._totals(candidates, False, tick), axis=0)[-1]
+        potentials: FloatArray = np.cumsum(self._totals(candidates, False, tick), axis=0)[-1]
+        return potentials
 
     def draw(self, thresholds: FloatArray) -> Array:
         """See `Sampler.draw`."""
@@ -169,7 +174,7 @@ class CpuSampler:
             )  # fmt: skip
             return [totals]
 
-        return np.stack(points._fold(task, list.__add__, 1, tick))
+        return np.stack(points._fold(task, _joined, 1, tick))
 
 
 class CpuBackend:
