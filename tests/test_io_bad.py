@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as pillow
+from PIL import ImageFile
 
 from fastseg.io import read_image
 
@@ -74,6 +75,16 @@ def test_a_truncated_file(tmp_path, suffix, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     refused(path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_truncated_file_in_a_program_that_lets_pillow_load_those(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a.{suffix}"
+    pillow.fromarray(RGB).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    refused(path)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_a_png_without_its_last_chunk(tmp_path):

@@ -45,6 +45,7 @@ __all__ = [
     "READERS",
     "WRITERS",
     "Image",
+    "StrPath",
     "atomic_write",
     "check_labels",
     "check_output",

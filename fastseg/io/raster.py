@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from PIL import Image as pillow
 
 from . import orientation, png, tiff
 from .image import Image
+from .pillow_state import SIZE_LIMIT, WHOLE_FILES
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -146,7 +146,7 @@ class _UnknownLayout(ValueError):
 @contextlib.contextmanager
 def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFile]:
     """Open a picture, with Pillow's errors in the words of this package."""
-    with _limit.lifted(max_pixels):
+    with SIZE_LIMIT.lifted(max_pixels), WHOLE_FILES:
         try:
             with open(path, "rb") as file:
                 try:
@@ -170,47 +170,8 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
             ) from error
 
 
-class _Limit:
-    """Pillow's limit on the size, lifted for one reader at a time and put back.
-
-    Some of Pillow's decoders look its global up themselves. Readers that asked
-    for no other limit go on seeing the one that was there before.
-    """
-
-    def __init__(self) -> None:
-        self._one_reader = threading.Lock()
-        self._swap = threading.Lock()
-        self._lifted = False
-        self._before: int | None = None
-
-    def pixels(self) -> int | None:
-        """Pillow's own limit."""
-        with self._swap:
-            return self._before if self._lifted else pillow.MAX_IMAGE_PIXELS
-
-    @contextlib.contextmanager
-    def lifted(self, max_pixels: int | None) -> Iterator[None]:
-        """Lift the limit where `max_pixels` is above it."""
-        before = self.pixels()
-        if max_pixels is None or before is None or max_pixels <= before:
-            yield
-            return
-        with self._one_reader:
-            with self._swap:
-                self._before, self._lifted = pillow.MAX_IMAGE_PIXELS, True
-                pillow.MAX_IMAGE_PIXELS = max_pixels
-            try:
-                yield
-            finally:
-                with self._swap:
-                    pillow.MAX_IMAGE_PIXELS, self._lifted = self._before, False
-
-
-_limit = _Limit()
-
-
 def _check_size(path: str, width: int, height: int, max_pixels: int | None) -> None:
-    limit = _limit.pixels() if max_pixels is None else max_pixels
+    limit = SIZE_LIMIT.pixels() if max_pixels is None else max_pixels
     if limit is not None and width * height > limit:
         raise ValueError(
             f"{path}: {width} x {height} = {width * height:,} pixels are more than the limit of "

@@ -1,0 +1,273 @@
+"""Whole jobs from file to file, as the command line runs them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .io import (
+    WRITERS,
+    Image,
+    atomic_write,
+    check_labels,
+    check_output,
+    encode_labels,
+    read_centers,
+    read_image,
+    read_mask,
+)
+from .pixels import as_pixels
+from .summary import summarize
+
+if TYPE_CHECKING:
+    from .model import Model
+
+# callback(stage, done, total, info) of the library, also told of "read" and "write"
+Callback = Callable[[str, int, int, dict[str, Any]], object]
+
+DEFAULT_N_CLUSTERS = 8
+_MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
+NAMED_STARTS = ("k-means++", "random")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The pixels to work on: a file, and which of its pixels take part."""
+
+    path: str
+    mask: str | None = None
+    nodata: float | None = None
+    max_pixels: int | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are read."""
+        return (self.path,) if self.mask is None else (self.path, self.mask)
+
+    def read(self) -> tuple[Image, NDArray[np.bool_] | None]:
+        """Read the image, and the mask where there is one."""
+        image = read_image(self.path, max_pixels=self.max_pixels)
+        if self.mask is None:
+            return image, None
+        return image, read_mask(self.mask, max_pixels=self.max_pixels)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job did: its image, its labels and their clusters."""
+
+    source: Source
+    output: str
+    image: Image
+    model: Model
+    labels: NDArray[Any]
+    counts: NDArray[Any]
+    colors: NDArray[Any]
+    start_label: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_left_out(self) -> int:
+        """Pixels that belong to no cluster."""
+        return int(self.labels.size - self.counts.sum())
+
+    @property
+    def label_values(self) -> list[int]:
+        """The label of each cluster in the written file."""
+        return list(range(self.start_label, self.start_label + len(self.counts)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the labels, for strict JSON."""
+        from .model import Segmentation
+
+        model = self.model
+        entries: dict[str, Any] = {
+            "input": self.source.path,
+            "output": self.output,
+            "grid": list(self.labels.shape),
+            "dtype": self.image.pixels.dtype.name,
+            "n_channels": model.n_channels,
+            "n_clusters": model.n_clusters,
+            "centers": model.centers.tolist(),
+            "counts": self.counts.tolist(),
+        }
+        if isinstance(model, Segmentation):
+            for name in ("inertia", "n_iter", "converged", "method", "backend", "reason"):
+                entries[name] = getattr(model, name)
+        entries |= {
+            "n_left_out": self.n_left_out,
+            "start_label": self.start_label,
+            "label_values": self.label_values,
+            "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in self.cluster_colors],
+            "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
+            "notes": list(self.image.notes),
+        }
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in entries.items()
+        }
+
+    @property
+    def cluster_colors(self) -> list[list[int]]:
+        """The colour of each cluster in the written file."""
+        colors: list[list[int]] = self.colors[self.start_label :].tolist()
+        return colors
+
+
+def segment_file(
+    source: Source,
+    output: str,
+    *,
+    n_clusters: int | None = None,
+    init: str = NAMED_STARTS[0],
+    start_label: int | None = None,
+    model_path: str | None = None,
+    overwrite: bool = False,
+    callback: Callback,
+    **options: Any,
+) -> Job:
+    """Segment an image file and write its labels, and its model where asked.
+
+    Everything that can be refused is refused before the work; both files are
+    written, or none.
+    """
+    from .pipeline import segment
+
+    clock = _Clock()
+    inputs = (*source.files, init)
+    check_output(output, overwrite, WRITERS, inputs)
+    if model_path is not None:
+        check_output(model_path, overwrite, (".json",), inputs)
+    if n_clusters is not None:
+        check_labels(output, n_clusters)
+
+    callback("read", 0, 0, {})
+    image, mask = source.read()
+    start: Any = init if init in NAMED_STARTS else read_centers(init, image.n_channels)
+    n_given = DEFAULT_N_CLUSTERS if init in NAMED_STARTS else len(start)
+    if n_clusters is None:
+        n_clusters = n_given
+    elif init not in NAMED_STARTS and n_clusters != n_given:
+        raise ValueError(
+            f"{n_given} starting centres are given, but {n_clusters} clusters asked for; "
+            "leave out -k, or change --init"
+        )
+    first = int(_may_leave_out(image, mask, source.nodata)) if start_label is None else start_label
+    check_labels(output, n_clusters + first, image.grid)
+    clock.stop("read")
+
+    result = segment(
+        image,
+        n_clusters,
+        init=start,
+        mask=mask,
+        nodata=source.nodata,
+        start_label=start_label,
+        callback=callback,
+        **options,
+    )
+    clock.stop("segment")
+
+    callback("write", 0, 0, {})
+    colors = result.palette()
+    with atomic_write(output, overwrite=overwrite) as file:
+        left_out = result.start_label == 1
+        encode_labels(file, output, result.labels, colors=colors, left_out=left_out)
+        if model_path is not None:
+            result.save(model_path, overwrite=overwrite)
+    clock.stop("write")
+    seconds = clock.result(result.seconds)
+    return Job(
+        source, output, image, result, result.labels, result.counts, colors,
+        result.start_label, seconds,
+    )  # fmt: skip
+
+
+def predict_file(
+    model_path: str,
+    source: Source,
+    output: str,
+    *,
+    overwrite: bool,
+    callback: Callback,
+    **options: Any,
+) -> Job:
+    """Label an image file with the clusters of a saved model."""
+    from .model import load_model
+
+    clock = _Clock()
+    check_output(output, overwrite, WRITERS, (*source.files, model_path))
+    callback("read", 0, 0, {})
+    model = load_model(model_path)
+    image, mask = source.read()
+    check_labels(output, model.n_clusters + model.start_label, image.grid)
+    clock.stop("read")
+    labels = model.predict(image, mask=mask, nodata=source.nodata, callback=callback, **options)
+    clock.stop("predict")
+
+    callback("write", 0, 0, {})
+    first = model.start_label
+    if not model.fixed_start:
+        first = max(first, int(_may_leave_out(image, mask, source.nodata)))
+    black = np.zeros((first - model.start_label, 3), np.uint8)
+    colors = np.concatenate([black, model.palette()])
+    with atomic_write(output, overwrite=overwrite) as file:
+        encode_labels(file, output, labels, colors=colors, left_out=first == 1)
+    clock.stop("write")
+    counts = np.bincount(labels.ravel(), minlength=first + model.n_clusters)[first:]
+    return Job(source, output, image, model, labels, counts, colors, first, clock.result())
+
+
+def describe(source: Source, callback: Callback) -> dict[str, Any]:
+    """Tell what an image file holds, without clustering it."""
+    callback("read", 0, 0, {})
+    image, _ = source.read()
+    pixels = as_pixels(image, "auto", None, None)
+    summary = summarize(pixels.values, lambda done, total: bool(callback("count", done, total, {})))
+    n_distinct: int | None = None  # not counted
+    if summary is not None:
+        n_distinct = len(summary.values)
+    elif pixels.values.size <= _MAX_SORTED:
+        n_distinct = len(np.unique(pixels.values, axis=0))
+    lowest, highest = pixels.values.min(axis=0), pixels.values.max(axis=0)
+    return {
+        "file": source.path,
+        "grid": list(pixels.grid),
+        "n_channels": pixels.values.shape[1],
+        "dtype": pixels.dtype.name,
+        "ranges": np.stack([lowest, highest], axis=1).tolist(),
+        "n_distinct": n_distinct,
+        "n_left_out": pixels.n_left_out,
+        "notes": list(image.notes),
+    }
+
+
+def _may_leave_out(image: Image, mask: NDArray[np.bool_] | None, nodata: float | None) -> bool:
+    """Whether labels count from 1, by the library's rule."""
+    if mask is not None or nodata is not None or image.valid is not None:
+        return True
+    return image.pixels.dtype.kind == "f" and bool(np.isnan(image.pixels).any())
+
+
+class _Clock:
+    """Seconds of the stages of a job."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.start = self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self.last
+        self.last = now
+
+    def result(self, inner: dict[str, float] | None = None) -> dict[str, float]:
+        """Give all stages, `inner` ones of the library among them, and their total."""
+        stages: Iterable[tuple[str, float]] = (inner or {}).items()
+        return {**self.seconds, **dict(stages), "total": self.last - self.start}

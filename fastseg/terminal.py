@@ -1,0 +1,178 @@
+"""What people at a terminal see: a progress bar, and tables of clusters."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from .jobs import Job
+
+_WORDS = {
+    "read": "reading",
+    "count": "counting colours",
+    "init": "choosing starts",
+    "iterations": "iterating",
+    "labels": "labelling",
+    "write": "writing",
+}
+_SHOWN_CHANNELS = 4
+
+
+class Bar:
+    """A progress bar that shows itself only when the work lasts.
+
+    Called as the library's ``callback(stage, done, total, info)``.
+    """
+
+    def __init__(self, file: TextIO, *, enabled: bool, delay: float = 1.0) -> None:
+        self._file = file
+        self._enabled = enabled
+        self._lock = threading.Lock()
+        self._delay = delay
+        self._timer = threading.Timer(delay, self._show)
+        self._timer.daemon = True
+        self._progress: Progress | None = None
+        self._state: tuple[str, int, int | None] = ("", 0, None)
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        if self._enabled:
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._closed = True
+            if self._progress is not None:
+                self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int, info: dict[str, Any]) -> None:
+        """Show a stage and how far it is; a total of 0 stands for unknown."""
+        words = _WORDS.get(stage, stage)
+        if stage == "iterations":  # how many are needed nobody knows
+            words, done, total = f"iteration {done}", 0, 0
+            if "inertia" in info:
+                words += f", inertia {info['inertia']:.6g}"
+        self._state = words, done, total or None
+        self._update()
+
+    def _show(self) -> None:
+        from rich import progress as rich_progress
+        from rich.console import Console
+
+        progress = rich_progress.Progress(
+            rich_progress.TextColumn("{task.description}", markup=False),
+            rich_progress.BarColumn(),
+            rich_progress.TaskProgressColumn(),
+            rich_progress.TimeElapsedColumn(),
+            console=Console(file=self._file),
+            transient=True,
+        )
+        progress.add_task("", total=None)
+        with self._lock:
+            if self._closed:
+                return
+            progress.start()
+            progress.tasks[0].start_time = progress.get_time() - self._delay
+            self._progress = progress
+        self._update()
+
+    def _update(self) -> None:
+        words, done, total = self._state
+        progress = self._progress
+        if progress is not None:
+            task = progress.tasks[0]
+            task.total = total  # update() takes None for "as before"
+            progress.update(task.id, description=words, completed=done)
+
+
+def cluster_table(job: Job, *, colored: bool) -> Table:
+    """Build a table with a row per cluster: label, colour, centre, pixels and share."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold" if colored else "", pad_edge=False)
+    table.add_column("label", justify="right")
+    table.add_column("colour")
+    table.add_column("centre", overflow="fold")
+    table.add_column("pixels", justify="right")
+    table.add_column("share", justify="right")
+    n_pixels = max(1, int(job.counts.sum()))
+    rows = zip(job.label_values, job.cluster_colors, job.model.centers, job.counts, strict=True)
+    for label, (red, green, blue), center, count in rows:
+        code = f"#{red:02x}{green:02x}{blue:02x}"
+        name = Text.assemble(("    ", f"on {code}"), " ", code) if colored else Text(code)
+        values = " ".join(f"{value:.5g}" for value in center[:_SHOWN_CHANNELS])
+        more = " ..." if len(center) > _SHOWN_CHANNELS else ""
+        share = f"{100 * int(count) / n_pixels:.1f} %"
+        table.add_row(str(label), name, values + more, f"{int(count):,}", share)
+    return table
+
+
+def shape_words(job: Job) -> str:
+    """Say the size and kind of a job's image."""
+    grid = " x ".join(str(length) for length in reversed(job.labels.shape))
+    n_channels = job.model.n_channels
+    channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
+    return f"{grid} pixels, {channels}, {job.image.pixels.dtype.name}"
+
+
+def summary_lines(job: Job) -> list[str]:
+    """Say how a job went, how long it took and where it ran."""
+    from .model import Segmentation
+
+    lines = []
+    if job.n_left_out:
+        lines.append(f"left out: {job.n_left_out:,} pixels, label 0")
+    parts = ("read", "segment", "predict", "write")
+    took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
+    lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
+    model = job.model
+    if isinstance(model, Segmentation):
+        end = "converged" if model.converged else "stopped before it converged"
+        lines.append(
+            f"method: {model.method}, {model.n_iter} iterations, {end}, inertia {model.inertia:.6g}"
+        )
+        lines.append(f"backend: {model.backend} ({model.reason})")
+    return lines
+
+
+_FACTS = {
+    "n_channels": "channels",
+    "n_distinct": "distinct values",
+    "n_left_out": "left out",
+    "cache": "compiled code",
+}
+
+
+def fact_lines(facts: dict[str, Any]) -> list[str]:
+    """Say facts about an image or an installation, a line each."""
+    lines = []
+    for name, value in facts.items():
+        if name == "grid":
+            entries = [" x ".join(str(length) for length in reversed(value)) + " pixels"]
+        elif name == "ranges":
+            entries = [f"{low} to {high}" for low, high in value]
+        elif name == "backends":
+            entries = [f"{key}: {reason or 'can be used'}" for key, reason in value.items()]
+        elif name == "notes":
+            entries = value
+        elif value is None:
+            entries = ["not counted: most pixels are distinct"]
+            if name == "cache":
+                entries = ["not kept: no folder can be written, every process compiles anew"]
+        else:
+            entries = [f"{value:,}" if isinstance(value, int) else str(value)]
+        lines += [f"{_FACTS.get(name, name) + ':':<17}{entry}" for entry in entries]
+    return lines
