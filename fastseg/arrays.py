@@ -78,7 +78,7 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
     """Weights (n,) float64, or None."""
     if sample_weight is None:
         return None
-    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    weights = np.asarray(sample_weight, dtype=np.float64, order="C")
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):

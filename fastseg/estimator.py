@@ -67,7 +67,8 @@ class KMeans(
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centres, float32 for float32 input and else float64.
+        Centres in float64, for float32 input too: rounded centres would label points
+        near a border otherwise than float64 does.
     labels_ : ndarray of shape (n_samples,), int32
         Cluster of each point; equal to ``predict(X)``.
     inertia_ : float
@@ -150,7 +151,7 @@ class KMeans(
             random_state=self.random_state,
             backend=self.backend,
             n_threads=self.n_threads,
-            progress=Progress(_print_progress if self.verbose else None),
+            progress=Progress(_Printer() if self.verbose else None),
         )
         warn_unless_converged(fit.run, self.max_iter, ConvergenceWarning)
         self._set_result(values, fit.points, fit.run.centers, fit.run.inertia)
@@ -161,11 +162,7 @@ class KMeans(
     def _set_result(
         self, values: Array, points: Points, centers: FloatArray, inertia: float
     ) -> None:
-        if _center_dtype(values.dtype) is np.float32:
-            # Rounded before the last assignment, so that it equals predict's.
-            centers = centers.astype(np.float32).astype(np.float64)
-            inertia = points.accumulate(centers).inertia
-        self.cluster_centers_ = centers.astype(_center_dtype(values.dtype))
+        self.cluster_centers_ = centers
         self.labels_ = points.assign(centers)
         self.inertia_ = inertia
         self._n_features_out = len(centers)
@@ -207,7 +204,7 @@ class KMeans(
         """Fit to X and return ``labels_``; the arguments are those of `fit`."""
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def transform(self, X: Any) -> FloatArray:
+    def transform(self, X: Any) -> Array:
         """Euclidean distances of points to the centres.
 
         Parameters
@@ -218,14 +215,15 @@ class KMeans(
         Returns
         -------
         ndarray of shape (n_samples, n_clusters)
-            Distances.
+            Distances, in float32 for float32 input and else in float64.
         """
         check_is_fitted(self)
         values = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
-        distances: FloatArray = euclidean_distances(values, self.cluster_centers_)
-        return distances
+        distances = euclidean_distances(values, self.cluster_centers_)
+        typed: Array = distances.astype(values.dtype, copy=False)
+        return typed
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Fit to X and return `transform` of it; the arguments are those of `fit`."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
@@ -256,12 +254,24 @@ class KMeans(
         return tags
 
 
-def _center_dtype(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    return np.float32 if dtype == np.float32 else np.float64
+class _Printer:
+    """Callback that prints what scikit-learn prints of each iteration."""
 
+    def __init__(self) -> None:
+        self.last = (0, 0)
 
-def _print_progress(stage: str, done: int, total: int, info: dict[str, Any]) -> None:
-    if stage == "init" and done == total:
-        print("Initialization complete")
-    elif stage == "iterations" and "inertia" in info:
+    def __call__(self, stage: str, done: int, total: int, info: dict[str, Any]) -> None:
+        if stage == "init" and done == total:
+            print("Initialization complete")
+        # Within an iteration it is called again.
+        if stage != "iterations" or self.last == (info["run"], done) or "shift" not in info:
+            return
+        self.last = (info["run"], done)
         print(f"Iteration {done - 1}, inertia {info['inertia']}.")
+        if info.get("strict"):
+            print(f"Converged at iteration {done - 1}: strict convergence.")
+        elif info["shift"] <= info["tol"]:
+            print(
+                f"Converged at iteration {done - 1}: center shift {info['shift']} within"
+                f" tolerance {info['tol']}."
+            )

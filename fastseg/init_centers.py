@@ -55,7 +55,8 @@ def kmeans_plusplus(
         candidates = candidates.astype(np.float64)
         centers[c] = candidates[np.argmin(sampler.potentials(candidates, tick))]
         potential = sampler.add(centers[c], tick)
-        progress.report("init", c + 1, n_clusters)
+        if c + 1 < n_clusters:
+            progress.report("init", c + 1, n_clusters)
     return centers
 
 

@@ -109,15 +109,16 @@ class Model:
         """
         pixels = as_pixels(_read(image), self.axis_rule, mask, nodata)
         self._check(pixels, allow_dtype)
-        first = choose_start_label(
-            0 if self.fixed_start and self.start_label == 0 else None, pixels
-        )
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         points = choose_backend(problem, backend).backend.put(pixels.values, n_threads=n_threads)
-        return label_grid(
-            pixels, points, self.centers, max(first, self.start_label), Progress(callback)
-        )
+        first = self.start_label_for(pixels)
+        return label_grid(pixels, points, self.centers, first, Progress(callback))
+
+    def start_label_for(self, pixels: Pixels) -> int:
+        """Label that `predict` gives the first cluster in another image."""
+        fixed = 0 if self.fixed_start and self.start_label == 0 else None
+        return max(self.start_label, choose_start_label(fixed, pixels))
 
     def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
         n_channels = pixels.values.shape[1]
@@ -134,12 +135,12 @@ class Model:
                 " to take its values as they are"
             )
 
-    def palette(self) -> Array:
+    def palette(self, start_label: int | None = None) -> Array:
         """Colours (n_label_values, 3) uint8 of the labels: their clusters' mean colours.
 
         The first three channels, or the first as grey. 8-bit colours are kept,
         others are stretched so that the fitted image's range fills 8 bits. The
-        label 0 of pixels left out is black.
+        label 0 of pixels left out is black. ``start_label`` is by default the model's.
         """
         n_shown = 3 if self.n_channels >= 3 else 1
         shown = self.centers[:, :n_shown]
@@ -149,7 +150,8 @@ class Model:
             shown = (shown - low) * (255.0 / (high - low) if high > low else 0.0)
         colors = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
         colors = np.repeat(colors, 4 - n_shown, axis=1)[:, :3] if n_shown == 1 else colors
-        return np.concatenate([np.zeros((self.start_label, 3), np.uint8), colors])
+        first = self.start_label if start_label is None else start_label
+        return np.concatenate([np.zeros((first, 3), np.uint8), colors])
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model as JSON.

@@ -58,7 +58,7 @@ def lloyd(
     partials, and labels need not be compared.
     """
     progress = progress or Progress()
-    info = dict(info or {})
+    info = dict(info or {}) | {"tol": tol}
 
     def tick(n_iter: int) -> Tick | None:
         return progress.heartbeat("iterations", n_iter, max_iter, info)
@@ -79,7 +79,12 @@ def lloyd(
             # centres, unless empty clusters take other points than before.
             last = _update(points, centers, partials, tick(n_iter))
             if not np.array_equal(last, centers):
+                # Points that weigh nothing change labels and leave no trace in the sums.
+                if not np.array_equal(points.assign(centers), points.assign(previous_centers)):
+                    continue
                 partials = points.accumulate(last, tick(n_iter))
+            info |= {"inertia": partials.inertia, "shift": 0.0, "strict": True}
+            progress.report("iterations", n_iter + 1, max_iter, info)
             return Run(init_centers, last, partials, n_iter + 1, True)
     return Run(init_centers, centers, partials, max_iter, False)
 
@@ -166,7 +171,11 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
     try:
         array = np.array(centers, dtype=np.float64, order="C")
     except (TypeError, ValueError):
-        raise ValueError(f"init must be an array of numbers, got {centers!r}") from None
+        array = np.empty(())
+    if array.ndim == 0:
+        raise ValueError(
+            f"init must be 'k-means++', 'random' or an array of centres, got {centers!r}"
+        )
     if array.ndim == 1 and n_features == 1:
         array = array[:, None]
     if array.ndim != 2 or len(array) != n_clusters:
@@ -214,6 +223,7 @@ def solve(
         else:
             start = kmeans_plusplus(points, values, weights, n_clusters, generator, progress)
         info = {"run": number + 1, "n_init": n_init}
+        progress.report("init", n_clusters, n_clusters, info)
         run = lloyd(points, start, max_iter=max_iter, tol=tol, progress=progress, info=info)
         if best is None or (run.inertia < best.inertia and not _same_clustering(run, best)):
             best = run
@@ -222,9 +232,10 @@ def solve(
 
 
 def _same_clustering(a: Run, b: Run) -> bool:
-    """Whether two runs found the same clusters in another order, up to rounding of the means."""
-    first, second = (run.centers[np.lexsort(run.centers.T[::-1])] for run in (a, b))
-    return np.allclose(first, second, rtol=1e-12, atol=0)
+    """Whether two runs found the same clusters, be it in another order."""
+    tables = (np.column_stack([run.partials.weights, run.partials.sums]) for run in (a, b))
+    first, second = (table[np.lexsort(table.T)] for table in tables)
+    return np.array_equal(first, second)
 
 
 def warn_unless_converged(

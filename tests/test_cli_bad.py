@@ -189,7 +189,7 @@ def test_whatever_happens_there_is_no_traceback(
         raise error
 
     # In the last step, when the labels' temporary file stands already.
-    monkeypatch.setattr("fastseg.jobs.encode_labels", fail)
+    monkeypatch.setattr("fastseg.cli.jobs.encode_labels", fail)
     assert main(command) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -17,7 +17,7 @@ from PIL import Image as pillow
 
 import fastseg
 from fastseg.cli import main
-from fastseg.terminal import Bar
+from fastseg.cli.terminal import Bar
 
 RNG = np.random.default_rng(11)
 RGB = RNG.integers(0, 256, (23, 31, 3), dtype=np.uint8)

@@ -93,7 +93,7 @@ class CpuPoints:
         return CpuSampler(self)
 
     def _kernel(self, kernel: Callable[..., Any], out: str = "") -> Any:
-        return lloyd.compiled(kernel, self.values.dtype.name, self.n_features, out)
+        return lloyd.kernel_for(kernel, self.values.dtype.name, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -174,7 +174,8 @@ class CpuSampler:
             )  # fmt: skip
             return [totals]
 
-        return np.stack(points._fold(task, _joined, 1, tick))
+        totals: list[FloatArray] = points._fold(task, _joined, 1, tick)
+        return np.stack(totals)
 
 
 class CpuBackend:

@@ -13,12 +13,12 @@ change of the file that holds a kernel and of no other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.np.numpy_support import from_dtype
+
+from .jit import array, compiled
 
 # Above this many features a loop over features replaces the unrolled code.
 MAX_UNROLLED = 16
@@ -257,34 +257,16 @@ def potentials(
             totals[c] += total
 
 
-_FLOATS = types.Array(types.float64, 1, "C")
-_FLOATS_2D = types.Array(types.float64, 2, "C")
-_READ_ONLY = types.Array(types.float64, 1, "C", readonly=True)
-_READ_ONLY_2D = types.Array(types.float64, 2, "C", readonly=True)
-
-
-@cache
-def compiled(kernel: Callable[..., Any], dtype: str, n_features: int, out: str = "") -> Any:
-    """Kernel for one type of points and number of features, compiled or from Numba's cache.
-
-    One signature serves writable and read-only arrays, so nothing is compiled twice.
-    """
-    points = types.Array(from_dtype(np.dtype(dtype)), 2, "C", readonly=True)
+def kernel_for(kernel: Callable[..., Any], dtype: str, n_features: int, labels: str = "") -> Any:
+    """One of the kernels above, for a type of points and labels and a number of features."""
+    points, centers = array(dtype, 2), array("float64", 2)
+    read, written = array("float64"), array("float64", written=True)
     n_unrolled = n_features if n_features <= MAX_UNROLLED else 0
     chunk = (types.intp, types.intp, types.UniTuple(types.int64, n_unrolled))
     if kernel is accumulate:
-        arguments: tuple[Any, ...] = (
-            points, _READ_ONLY, _READ_ONLY_2D, *chunk, _FLOATS_2D, _FLOATS,
-        )  # fmt: skip
-    elif kernel is assign:
-        labels = types.Array(from_dtype(np.dtype(out)), 1, "C")
-        arguments = (points, _READ_ONLY_2D, *chunk, types.intp, labels, _FLOATS)
-    else:
-        arguments = (
-            points, _READ_ONLY, _READ_ONLY_2D, *chunk, _FLOATS, types.boolean, _FLOATS,
-        )  # fmt: skip
-    try:
-        return njit(arguments, nogil=True, cache=True)(kernel)
-    except RuntimeError:
-        # No folder for the cache can be written: compile for this process alone.
-        return njit(arguments, nogil=True)(kernel)
+        sums = array("float64", 2, written=True)
+        return compiled(kernel, points, read, centers, *chunk, sums, written)
+    if kernel is assign:
+        out = array(labels, written=True)
+        return compiled(kernel, points, centers, *chunk, types.intp, out, written)
+    return compiled(kernel, points, read, centers, *chunk, written, types.boolean, written)

@@ -38,7 +38,7 @@ def _n_init(ctx: click.Context, param: click.Parameter, value: str) -> int | str
 
 def _init(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Refuse starting centres that cannot be understood, before anything is read."""
-    from .io import read_centers
+    from ..io import read_centers
     from .jobs import NAMED_STARTS
 
     if value in NAMED_STARTS:
@@ -66,19 +66,19 @@ def _one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:
 
 
 def _methods() -> tuple[str, ...]:
-    from .pipeline import METHODS
+    from ..pipeline import METHODS
 
     return METHODS
 
 
 def _color_spaces() -> tuple[str, ...]:
-    from .pipeline import COLOR_SPACES
+    from ..pipeline import COLOR_SPACES
 
     return COLOR_SPACES
 
 
 def _backends() -> tuple[str, ...]:
-    from . import available_backends
+    from .. import available_backends
 
     return ("auto", *available_backends())
 

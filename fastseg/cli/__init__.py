@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from . import __version__, options
-from .io import check_output
+from .. import __version__
+from ..io import check_output
+from . import options
 
 if TYPE_CHECKING:
     from .jobs import Job, Source
@@ -191,16 +192,10 @@ def _installation() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
-    from numba import njit
+    from .. import available_backends
+    from ..kernels.cpu.jit import cache_folder
+    from ..kernels.cpu.threads import resolve_n_threads
 
-    from . import available_backends
-    from .kernels.cpu import lloyd
-    from .kernels.cpu.threads import resolve_n_threads
-
-    try:
-        cache = njit(cache=True)(lloyd.tile_size.py_func).stats.cache_path
-    except RuntimeError:  # no folder can be written: every process compiles anew
-        cache = None
     return {
         "fastseg": __version__,
         "python": platform.python_version(),
@@ -209,7 +204,7 @@ def _installation() -> dict[str, Any]:
         "platform": platform.platform(),
         "backends": available_backends(),
         "threads": resolve_n_threads(),
-        "cache": cache,
+        "cache": cache_folder(),  # None: every process compiles anew
     }
 
 
@@ -219,7 +214,7 @@ def _installation() -> dict[str, Any]:
 @options.overwrite
 def demo(folder: str, n_clusters: int | None, overwrite: bool) -> None:
     """Segment a photograph, draw the result, and do the same with scikit-learn."""
-    from . import demo as show
+    from . import showcase
     from .jobs import segment_file
 
     labels = os.path.join(folder, "china-labels.png")
@@ -228,13 +223,13 @@ def demo(folder: str, n_clusters: int | None, overwrite: bool) -> None:
     check_output(drawing, overwrite)
     with _bar() as bar:
         job = segment_file(
-            show.photograph(), labels, n_clusters=n_clusters, overwrite=overwrite,
+            showcase.photograph(), labels, n_clusters=n_clusters, overwrite=overwrite,
             random_state=0, callback=bar,
         )  # fmt: skip
-    show.draw(job, drawing, overwrite=overwrite)
+    showcase.draw(job, drawing, overwrite=overwrite)
     _report(job, False, drawing)
     click.echo("\nThe same job in scikit-learn, from the same starting centres:")
-    for line in show.compare(job):
+    for line in showcase.compare(job):
         click.echo(f"  {line}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -9,11 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .io import StrPath, atomic_write
+from ..io import StrPath, atomic_write
+from ..model import Segmentation
+from ..pipeline import segment
 from .jobs import Job, Source
-from .model import Segmentation
 from .picture import side_by_side
-from .pipeline import segment
 
 T = TypeVar("T")
 
@@ -60,8 +61,8 @@ def compare(job: Job) -> list[str]:
     def theirs() -> Any:
         return KMeans(k, init=start, n_init=1).fit(points)
 
-    seconds, fitted = _best(ours)
-    their_seconds, estimator = _best(theirs)
+    seconds, fitted = _timed(ours)
+    their_seconds, estimator = _timed(theirs)
     distances = ((estimator.cluster_centers_[:, None] - fitted.centers) ** 2).sum(axis=2)
     same_order = distances.argmin(axis=1)  # label order: of each of their clusters
     equal = same_order[estimator.labels_] + fitted.start_label == fitted.labels.ravel()
@@ -69,7 +70,7 @@ def compare(job: Job) -> list[str]:
         f"equal labels: {100 * equal.mean():.6g} % of {equal.size:,} pixels",
         f"iterations: {fitted.n_iter} here, {estimator.n_iter_} in scikit-learn",
         f"time: {seconds:.3g} s here, {their_seconds:.3g} s in scikit-learn "
-        f"(best of {_REPEATS}, both warm)",
+        f"(median of {_REPEATS}, both warm)",
         f"ratio: {their_seconds / seconds:.1f} times as fast as scikit-learn",
     ]
     if job.seconds["segment"] > 3 * seconds:
@@ -80,11 +81,11 @@ def compare(job: Job) -> list[str]:
     return lines
 
 
-def _best(work: Callable[[], T]) -> tuple[float, T]:
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
     work()
     times = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
         result = work()
         times.append(time.perf_counter() - start)
-    return min(times), result
+    return statistics.median(times), result

@@ -130,7 +130,7 @@ def shape_words(job: Job) -> str:
 
 def summary_lines(job: Job) -> list[str]:
     """Say how a job went, how long it took and where it ran."""
-    from .model import Segmentation
+    from ..model import Segmentation
 
     lines = []
     if job.n_left_out:

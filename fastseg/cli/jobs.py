@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .io import (
+from ..io import (
     WRITERS,
     Image,
     atomic_write,
@@ -22,14 +22,13 @@ from .io import (
     read_image,
     read_mask,
 )
-from .pixels import as_pixels
-from .summary import summarize
+from ..pixels import as_pixels
+from ..progress import Callback, Progress
+from ..summary import summarize
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
-# callback(stage, done, total, info) of the library, also told of "read" and "write"
-Callback = Callable[[str, int, int, dict[str, Any]], object]
 
 DEFAULT_N_CLUSTERS = 8
 _MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
@@ -84,7 +83,7 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the labels, for strict JSON."""
-        from .model import Segmentation
+        from ..model import Segmentation
 
         model = self.model
         entries: dict[str, Any] = {
@@ -137,7 +136,7 @@ def segment_file(
     Everything that can be refused is refused before the work; both files are
     written, or none.
     """
-    from .pipeline import segment
+    from ..pipeline import segment
 
     clock = _Clock()
     inputs = (*source.files, init)
@@ -199,7 +198,7 @@ def predict_file(
     **options: Any,
 ) -> Job:
     """Label an image file with the clusters of a saved model."""
-    from .model import load_model
+    from ..model import load_model
 
     clock = _Clock()
     check_output(output, overwrite, WRITERS, (*source.files, model_path))
@@ -209,14 +208,11 @@ def predict_file(
     check_labels(output, model.n_clusters + model.start_label, image.grid)
     clock.stop("read")
     labels = model.predict(image, mask=mask, nodata=source.nodata, callback=callback, **options)
+    first = model.start_label_for(as_pixels(image, model.axis_rule, mask, source.nodata))
     clock.stop("predict")
 
     callback("write", 0, 0, {})
-    first = model.start_label
-    if not model.fixed_start:
-        first = max(first, int(_may_leave_out(image, mask, source.nodata)))
-    black = np.zeros((first - model.start_label, 3), np.uint8)
-    colors = np.concatenate([black, model.palette()])
+    colors = model.palette(first)
     with atomic_write(output, overwrite=overwrite) as file:
         encode_labels(file, output, labels, colors=colors, left_out=first == 1)
     clock.stop("write")
@@ -229,7 +225,7 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
     callback("read", 0, 0, {})
     image, _ = source.read()
     pixels = as_pixels(image, "auto", None, None)
-    summary = summarize(pixels.values, lambda done, total: bool(callback("count", done, total, {})))
+    summary = summarize(pixels.values, Progress(callback).tick("count"))
     n_distinct: int | None = None  # not counted
     if summary is not None:
         n_distinct = len(summary.values)
