@@ -140,6 +140,8 @@ class KMeans(
         )
         if len(values) < self.n_clusters:
             raise ValueError(f"n_samples={len(values)} should be >= n_clusters={self.n_clusters}.")
+        problem = Problem(values.shape[0], values.shape[1], self.n_clusters, values.dtype.name)
+        backend = choose_backend(problem, self.backend).backend
         fit = fit_points(
             values,
             as_weights(sample_weight, len(values)),
@@ -149,14 +151,14 @@ class KMeans(
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=self.random_state,
-            backend=self.backend,
+            backend=backend,
             n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )
         warn_unless_converged(fit.run, self.max_iter, ConvergenceWarning)
         self._set_result(values, fit.points, fit.run.centers, fit.run.inertia)
         self.n_iter_ = fit.run.n_iter
-        self.backend_ = fit.backend.name
+        self.backend_ = backend.name
         return self
 
     def _set_result(

@@ -11,9 +11,10 @@ import numpy as np
 
 from .dispatch import choose_backend
 from .io import read_image
-from .kernels.backend import Array, FloatArray, Problem
+from .kernels.backend import Array, FloatArray, Points, Problem
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
+from .summary import Summary, summarize
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
@@ -111,9 +112,13 @@ class Model:
         self._check(pixels, allow_dtype)
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
-        points = choose_backend(problem, backend).backend.put(pixels.values, n_threads=n_threads)
+        chosen = choose_backend(problem, backend).backend
+        progress = Progress(callback)
+        summary = summarize(pixels.values, chosen, n_threads=n_threads, tick=progress.tick("count"))
+        values = pixels.values if summary is None else summary.values
+        points = chosen.put(values, n_threads=n_threads)
         first = self.start_label_for(pixels)
-        return label_grid(pixels, points, self.centers, first, Progress(callback))
+        return label_grid(pixels, summary, points, self.centers, first, progress)
 
     def start_label_for(self, pixels: Pixels) -> int:
         """Label that `predict` gives the first cluster in another image."""
@@ -323,13 +328,29 @@ def choose_start_label(start_label: Any, pixels: Pixels) -> int:
 
 
 def label_grid(
-    pixels: Pixels, points: Any, centers: FloatArray, first_label: int, progress: Progress
+    pixels: Pixels,
+    summary: Summary | None,
+    points: Points,
+    centers: FloatArray,
+    first_label: int,
+    progress: Progress,
 ) -> Array:
-    """Labels on the image's grid, in the smallest unsigned type, from the resident pixels."""
+    """Labels on the image's grid, in the smallest unsigned type.
+
+    ``points`` are the resident distinct values of the summary, whose labels are then
+    looked up for each pixel; without a summary they are the pixels.
+    """
     last = first_label + len(centers) - 1
     working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
     labels = np.empty(len(pixels.values), working)
-    points.assign(centers, labels=labels, first_label=first_label, tick=progress.tick("labels"))
+    tick = progress.tick("labels")
+    if summary is None:
+        points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+    else:
+        assert summary.counter is not None
+        table = np.empty(len(summary.values), working)
+        points.assign(centers, labels=table, first_label=first_label)
+        summary.counter.look_up(pixels.values, table, labels, tick)
     return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)
 
 

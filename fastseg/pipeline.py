@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .dispatch import choose_backend
 from .io import Image, read_image
-from .kernels.backend import Array, FloatArray
+from .kernels.backend import Array, FloatArray, Problem
 from .model import Segmentation, choose_start_label, label_grid
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
@@ -123,8 +124,12 @@ def segment(
     pixels = as_pixels(image, channel_axis, mask, nodata)
     init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, pixels.values.shape[1])
     first_label = choose_start_label(start_label, pixels)
+    n, d = pixels.values.shape
+    choice = choose_backend(Problem(n, d, n_clusters, pixels.values.dtype.name), backend)
     clock = _Clock()
-    summary = summarize(pixels.values, progress.tick("count"))
+    summary = summarize(
+        pixels.values, choice.backend, n_threads=n_threads, tick=progress.tick("count")
+    )
     _check_distinct(pixels, summary, n_clusters)
     clock.stop("count")
 
@@ -138,7 +143,7 @@ def segment(
         max_iter=max_iter,
         tol=tol,
         random_state=random_state,
-        backend=backend,
+        backend=choice.backend,
         n_threads=n_threads,
         progress=progress,
     )
@@ -148,17 +153,14 @@ def segment(
     partials = fit.points.accumulate(centers, progress.heartbeat("labels", 0, len(pixels.values)))
     clock.stop("fit")
 
-    points = fit.points
-    if summary is not None:
-        points = fit.backend.put(pixels.values, n_threads=n_threads)
-    labels = label_grid(pixels, points, centers, first_label, progress)
+    labels = label_grid(pixels, summary, fit.points, centers, first_label, progress)
     clock.stop("labels")
     values = pixels.values if summary is None else summary.values
     return Segmentation(
         centers=centers,
         counts=partials.weights.astype(np.int64),
         dtype=pixels.dtype.name,
-        value_range=np.stack([values.min(axis=0), values.max(axis=0)], axis=1).astype(np.float64),
+        value_range=np.array([(c.min(), c.max()) for c in values.T], np.float64),
         channel_axis=pixels.channel_axis,
         start_label=first_label,
         method="lloyd",
@@ -170,8 +172,8 @@ def segment(
         fixed_start=start_label is not None,
         labels=labels,
         n_left_out=pixels.n_left_out,
-        backend=fit.backend.name,
-        reason=fit.reason,
+        backend=choice.backend.name,
+        reason=choice.reason,
         seconds=clock.seconds,
         init_centers=fit.run.init_centers,
     )

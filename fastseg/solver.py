@@ -256,8 +256,6 @@ class Fit:
 
     run: Run
     points: Points
-    backend: Backend
-    reason: str
 
 
 def fit_points(
@@ -270,20 +268,18 @@ def fit_points(
     max_iter: int,
     tol: float,
     random_state: Any,
-    backend: str,
+    backend: Backend,
     n_threads: int | None,
     progress: Progress,
     repeated: bool = False,
 ) -> Fit:
-    """Choose a backend, put the points there and solve; ``tol`` is relative.
+    """Put the points where the backend computes and solve; ``tol`` is relative.
 
     ``repeated`` weights are counts of equal points: the tolerance then rests on the
     variance of all of them, while sample weights leave it unweighted, as in
     scikit-learn.
     """
-    problem = Problem(values.shape[0], values.shape[1], n_clusters, values.dtype.name)
-    choice = choose_backend(problem, backend)
-    put = choice.backend.put
+    put = backend.put
     points = put(values, weights, repeated=repeated, n_threads=n_threads)
     unweighted = points if weights is None or repeated else put(values, n_threads=n_threads)
     run = solve(
@@ -298,7 +294,7 @@ def fit_points(
         random_state=random_state,
         progress=progress,
     )
-    return Fit(run, points, choice.backend, choice.reason)
+    return Fit(run, points)
 
 
 def k_means(
@@ -383,6 +379,8 @@ def k_means(
     if n_clusters > len(values):
         raise ValueError(f"n_samples={len(values)} should be >= n_clusters={n_clusters}.")
     progress = Progress(callback)
+    problem = Problem(values.shape[0], values.shape[1], n_clusters, values.dtype.name)
+    choice = choose_backend(problem, backend)
     fit = fit_points(
         values,
         as_weights(sample_weight, len(values)),
@@ -392,7 +390,7 @@ def k_means(
         max_iter=max_iter,
         tol=tol,
         random_state=random_state,
-        backend=backend,
+        backend=choice.backend,
         n_threads=n_threads,
         progress=progress,
     )

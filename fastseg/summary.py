@@ -7,53 +7,58 @@ are exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .kernels.backend import Array, Tick
+from .kernels.backend import Array, Backend, Counter, Tick
 
-# Pixels sorted in one go: a fraction of a second, so that progress is shown.
-_CHUNK = 2**20
+# Pixels between two looks at whether counting them pays.
+_PIECE = 2**18
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Distinct values (m, d) in ascending order, and how often each occurs (m,) int64."""
+    """Distinct values (m, d) in ascending order, and how often each occurs (m,) int64.
+
+    ``counter`` finds the place of a pixel's value among them.
+    """
 
     values: Array
     counts: Array
+    counter: Counter | None = field(default=None, repr=False, compare=False)
 
     def merge(self, other: Summary) -> Summary:
         """Summary of both sets of pixels together; any order and any split give the same."""
-        codes = np.concatenate([_pack(self.values), _pack(other.values)])
+        values = np.concatenate([self.values, other.values])
         counts = np.concatenate([self.counts, other.counts])
-        distinct, inverse = np.unique(codes, return_inverse=True)
-        totals = np.zeros(len(distinct), np.int64)
-        np.add.at(totals, inverse, counts)
-        return Summary(_unpack(distinct, self.values), totals)
+        order = np.lexsort(values.T[::-1])
+        values, counts = values[order], counts[order]
+        first = np.ones(len(values), bool)
+        first[1:] = (values[1:] != values[:-1]).any(axis=1)
+        return Summary(values[first], np.add.reduceat(counts, np.flatnonzero(first)))
 
 
-def summarize(pixels: Array, tick: Tick | None = None) -> Summary | None:
-    """Count the distinct values of pixels (n, d), or None where that does not pay.
-
-    It does not where a pixel has more than 64 bits or most values occur once.
-    """
-    n, d = pixels.shape
-    if pixels.itemsize * d > 8 or (pixels.dtype.kind == "f" and d > 1):
-        return None
-    total: Summary | None = None
-    for start in range(0, n, _CHUNK):
-        chunk = pixels[start : start + _CHUNK]
-        codes, counts = np.unique(_pack(chunk), return_counts=True)
-        part = Summary(_unpack(codes, pixels), counts.astype(np.int64))
-        total = part if total is None else total.merge(part)
-        seen = start + len(chunk)
-        if tick is not None:
-            tick(seen, n)
-        if seen < n and len(total.values) > seen // 2:
+def summarize(
+    pixels: Array,
+    backend: Backend,
+    *,
+    n_threads: int | None = None,
+    tick: Tick | None = None,
+) -> Summary | None:
+    """Count the distinct values of pixels (n, d), or None where that does not pay."""
+    counter = backend.counter(pixels.dtype, pixels.shape[1], n_threads=n_threads)
+    n = len(pixels)
+    for start in range(0, n, _PIECE if counter.may_give_up else n):
+        piece = pixels[start : start + _PIECE] if counter.may_give_up else pixels
+        counter.add(piece, None if tick is None else _shifted(tick, start, n))
+        if not counter.pays:
             return None
-    return total
+    return Summary(*counter.distinct(), counter)
+
+
+def _shifted(tick: Tick, start: int, n: int) -> Tick:
+    return lambda done, total: tick(start + done, n)
 
 
 def distinct_up_to(pixels: Array, limit: int) -> int:
@@ -64,39 +69,5 @@ def distinct_up_to(pixels: Array, limit: int) -> int:
     while start < len(pixels) and len(found) < limit:
         found = np.unique(np.concatenate([found, pixels[start : start + size]]), axis=0)
         start += size
-        size = min(2 * size, _CHUNK)
+        size = min(2 * size, _PIECE)
     return min(len(found), limit)
-
-
-def _pack(values: Array) -> Array:
-    """One number per pixel, in the order of the pixels' values."""
-    n, d = values.shape
-    if d == 1:
-        return values[:, 0]
-    bits = 8 * values.itemsize
-    wide = np.uint32 if bits * d <= 32 else np.uint64
-    codes: Array = np.zeros(n, wide)
-    for f in range(d):
-        np.left_shift(codes, wide(bits), out=codes)
-        np.bitwise_or(codes, _unsigned(values[:, f]), out=codes)
-    return codes
-
-
-def _unpack(codes: Array, like: Array) -> Array:
-    d, dtype = like.shape[1], like.dtype
-    if d == 1:
-        return codes[:, None]
-    bits = 8 * dtype.itemsize
-    values = np.empty((len(codes), d), dtype)
-    for f in range(d):
-        channel = (codes >> codes.dtype.type(bits * (d - 1 - f))).astype(f"uint{bits}")
-        values[:, f] = channel if dtype.kind == "u" else (channel ^ (1 << (bits - 1))).view(dtype)
-    return values
-
-
-def _unsigned(channel: Array) -> Array:
-    """Unsigned numbers in the order of the signed ones."""
-    if channel.dtype.kind == "u":
-        return channel
-    bits = 8 * channel.itemsize
-    return np.ascontiguousarray(channel).view(f"uint{bits}") ^ (1 << (bits - 1))

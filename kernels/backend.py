@@ -145,6 +145,31 @@ class Points(Protocol):
         """Sampler over these points, with no centre yet."""
 
 
+class Counter(Protocol):
+    """Counts distinct pixels, and finds them again.
+
+    What it gives depends neither on the chunks nor on the order in which they came.
+    """
+
+    may_give_up: bool
+
+    @property
+    def pays(self) -> bool:
+        """Whether clustering the distinct values found so far is cheaper than the pixels."""
+
+    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+        """Count pixels (n, n_features), C-contiguous."""
+
+    def distinct(self) -> tuple[Array, Array]:
+        """Distinct values (m, n_features) in ascending order, and their counts (m,) int64."""
+
+    def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
+        """Write ``table[i]`` into ``labels`` (n,) where a pixel is the i-th distinct value.
+
+        To be called after `distinct`, for pixels that were counted.
+        """
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a backend needs to know to say whether it can run."""
@@ -165,6 +190,11 @@ class Backend(Protocol):
 
     def reason_against(self, problem: Problem) -> str | None:
         """Why the backend cannot take this problem, or None."""
+
+    def counter(
+        self, dtype: np.dtype[Any], n_features: int, *, n_threads: int | None = None
+    ) -> Counter:
+        """Counter of pixels of one of ``DTYPES``."""
 
     def put(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..dispatch import choose_backend
 from ..io import (
     WRITERS,
     Image,
@@ -22,6 +23,7 @@ from ..io import (
     read_image,
     read_mask,
 )
+from ..kernels.backend import Problem
 from ..pixels import as_pixels
 from ..progress import Callback, Progress
 from ..summary import summarize
@@ -225,7 +227,9 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
     callback("read", 0, 0, {})
     image, _ = source.read()
     pixels = as_pixels(image, "auto", None, None)
-    summary = summarize(pixels.values, Progress(callback).tick("count"))
+    n, d = pixels.values.shape
+    backend = choose_backend(Problem(n, d, 1, pixels.values.dtype.name)).backend
+    summary = summarize(pixels.values, backend, tick=Progress(callback).tick("count"))
     n_distinct: int | None = None  # not counted
     if summary is not None:
         n_distinct = len(summary.values)

@@ -9,7 +9,10 @@ import numpy as np
 
 from ..backend import DTYPES, Array, Farthest, FloatArray, Partials, Problem, Tick
 from . import lloyd
+from .cells import MIN_CLUSTERS, Cells, worthwhile
+from .counters import make_counter
 from .pool import run_chunks
+from .table_counter import TableCounter
 from .threads import resolve_n_threads
 
 T = TypeVar("T")
@@ -40,10 +43,16 @@ class CpuPoints:
         self.weights = weights
         self.repeated = repeated
         self.n_threads = n_threads
+        self.cells: Cells | None = None
         self.unroll = (0,) * (self.n_features if self.n_features <= lloyd.MAX_UNROLLED else 0)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """See `Points.accumulate`."""
+        if len(centers) >= MIN_CLUSTERS and self.repeated and self.weights is not None:
+            if self.cells is None and worthwhile(self.values):
+                self.cells = Cells(self.values, self.weights, self.n_threads)
+            if self.cells is not None:
+                return self.cells.accumulate(centers, tick)
         kernel = self._kernel(lloyd.accumulate)
         weights = self._weights()
 
@@ -192,6 +201,12 @@ class CpuBackend:
         if problem.dtype not in DTYPES:
             return f"it has no kernels for {problem.dtype}"
         return None
+
+    def counter(
+        self, dtype: np.dtype[Any], n_features: int, *, n_threads: int | None = None
+    ) -> TableCounter:
+        """See `Backend.counter`."""
+        return make_counter(dtype, n_features, resolve_n_threads(n_threads))
 
     def put(
         self,

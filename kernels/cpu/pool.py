@@ -79,8 +79,9 @@ class _Run(Generic[T]):
                 while self.consumed in self.waiting:
                     self.consume(self.consumed, self.waiting.pop(self.consumed))
                     self.consumed += 1
-            if tick is not None:
-                tick(self.consumed)
+                consumed = self.consumed
+            if tick is not None and consumed < self.n_chunks:
+                tick(consumed)
 
     def help(self) -> None:
         try:
@@ -99,7 +100,7 @@ def run_chunks(
     """Call ``task(chunk)`` for every chunk, and ``consume(chunk, result)`` in chunk order.
 
     ``tick(chunks consumed)`` is called in the calling thread after each chunk it
-    worked on. An exception of any of the three, or Ctrl-C, stops the run after the
+    worked on, and at the end. An exception of any of the three, or Ctrl-C, stops the run after the
     chunks in work.
     """
     run: _Run[Any] = _Run(task, n_chunks, consume)
@@ -116,3 +117,5 @@ def run_chunks(
                 helper.result()
     if run.error is not None:
         raise run.error
+    if tick is not None:
+        tick(n_chunks)

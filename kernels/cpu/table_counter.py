@@ -1,0 +1,50 @@
+"""What the counters of distinct pixels share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Tick
+from .pool import run_chunks
+
+# Pixels a thread takes at once: a millisecond, so that progress and Ctrl-C are answered.
+CHUNK = 2**18
+
+
+def in_chunks(
+    task: Callable[[int, int], Any], n: int, step: int, n_threads: int, tick: Tick | None
+) -> None:
+    """Call ``task(start, stop)`` for chunks of 0..n on threads, reporting pixels done."""
+    run_chunks(
+        lambda chunk: task(chunk * step, min((chunk + 1) * step, n)),
+        -(-n // step),
+        n_threads,
+        tick=None if tick is None else lambda done: tick(min(done * step, n), n),
+    )
+
+
+class TableCounter:
+    """Common part of the counters."""
+
+    may_give_up = False
+    pays = True
+
+    def __init__(self, dtype: np.dtype[Any], n_features: int, n_threads: int) -> None:
+        self.dtype = dtype
+        self.n_features = n_features
+        self.n_threads = n_threads
+
+    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+        """See `Counter.add`."""
+        raise NotImplementedError
+
+    def distinct(self) -> tuple[Array, Array]:
+        """See `Counter.distinct`."""
+        raise NotImplementedError
+
+    def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
+        """See `Counter.look_up`."""
+        raise NotImplementedError
