@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .dispatch import available_backends
     from .estimator import KMeans
+    from .functional import k_means
     from .model import Model, Segmentation, load_model
     from .pipeline import segment
     from .progress import Stopped
-    from .solver import ConvergenceWarning, k_means
+    from .solver import ConvergenceWarning
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,7 @@ _HOMES = {
     "Segmentation": "model",
     "Stopped": "progress",
     "available_backends": "dispatch",
-    "k_means": "solver",
+    "k_means": "functional",
     "load_model": "model",
     "segment": "pipeline",
 }

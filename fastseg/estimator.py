@@ -18,9 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import as_weights
 from .dispatch import choose_backend
+from .functional import fit_rows
 from .kernels.backend import Array, FloatArray, Points, Problem
 from .progress import Progress
-from .solver import check_parameters, fit_points, warn_unless_converged
+from .solver import check_parameters, warn_unless_converged
 
 # Integers of up to 16 bits are clustered as they are; others become float64.
 _DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
@@ -140,9 +141,7 @@ class KMeans(
         )
         if len(values) < self.n_clusters:
             raise ValueError(f"n_samples={len(values)} should be >= n_clusters={self.n_clusters}.")
-        problem = Problem(values.shape[0], values.shape[1], self.n_clusters, values.dtype.name)
-        backend = choose_backend(problem, self.backend).backend
-        fit = fit_points(
+        fit = fit_rows(
             values,
             as_weights(sample_weight, len(values)),
             self.n_clusters,
@@ -151,31 +150,26 @@ class KMeans(
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=self.random_state,
-            backend=backend,
+            backend=self.backend,
             n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )
         warn_unless_converged(fit.run, self.max_iter, ConvergenceWarning)
-        self._set_result(values, fit.points, fit.run.centers, fit.run.inertia)
+        self.cluster_centers_ = fit.run.centers
+        self.labels_ = fit.labels
+        self.inertia_ = fit.run.inertia
         self.n_iter_ = fit.run.n_iter
-        self.backend_ = backend.name
-        return self
-
-    def _set_result(
-        self, values: Array, points: Points, centers: FloatArray, inertia: float
-    ) -> None:
-        self.cluster_centers_ = centers
-        self.labels_ = points.assign(centers)
-        self.inertia_ = inertia
-        self._n_features_out = len(centers)
-        found = np.count_nonzero(np.bincount(self.labels_, minlength=len(centers)))
+        self.backend_ = fit.backend
+        self._n_features_out = self.n_clusters
+        found = np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than n_clusters"
                 f" ({self.n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
+        return self
 
     def _put(self, X: Any, weights: FloatArray | None = None) -> tuple[Points, FloatArray]:
         """Points to compare with the centres, and the centres in float64."""

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from .color import ColorSpace
+from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .io import read_image
-from .kernels.backend import Array, FloatArray, Points, Problem
+from .kernels.backend import Array, Backend, FloatArray, Points, Problem
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .summary import Summary, summarize
@@ -29,6 +31,8 @@ class Model:
     centers : ndarray of shape (n_clusters, n_channels), float64
         Mean of each cluster in image units, in label order: ascending luminance
         (for one channel intensity), ties by channel values.
+    space_centers : ndarray of shape (n_clusters, n_channels), float64
+        Centres in the colour space in which distances are taken.
     counts : ndarray of shape (n_clusters,), int64
         Pixels of each cluster in the fitted image.
     dtype : str
@@ -42,7 +46,7 @@ class Model:
     method, color_space : str
         How the clusters were found.
     inertia : float
-        Sum of squared distances of the pixels to their centres.
+        Sum of squared distances of the pixels to their centres, in that space.
     n_iter : int
         Iterations of the best run.
     converged : bool
@@ -50,6 +54,7 @@ class Model:
     """
 
     centers: FloatArray
+    space_centers: FloatArray
     counts: Array
     dtype: str
     value_range: FloatArray
@@ -116,9 +121,12 @@ class Model:
         progress = Progress(callback)
         summary = summarize(pixels.values, chosen, n_threads=n_threads, tick=progress.tick("count"))
         values = pixels.values if summary is None else summary.values
-        points = chosen.put(values, n_threads=n_threads)
+        space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
+        points = chosen.put(space.forward(values), n_threads=n_threads)
         first = self.start_label_for(pixels)
-        return label_grid(pixels, summary, points, self.centers, first, progress)
+        return label_grid(
+            pixels, summary, points, self.space_centers, first, progress, space, chosen
+        )
 
     def start_label_for(self, pixels: Pixels) -> int:
         """Label that `predict` gives the first cluster in another image."""
@@ -193,6 +201,7 @@ class Model:
             "value_range": self.value_range.tolist(),
             "counts": self.counts.tolist(),
             "centers": self.centers.tolist(),
+            "space_centers": self.space_centers.tolist(),
         }
         text = json.dumps(fields, indent=1, allow_nan=False)
         with atomic_write(path, overwrite=overwrite) as file:
@@ -279,7 +288,9 @@ def load_model(path: str | PathLike[str]) -> Model:
 
 
 def _from_fields(fields: dict[str, Any]) -> Model:
-    centers = np.array(fields["centers"], np.float64)
+    centers, space_centers = (
+        np.array(fields[name], np.float64) for name in ("centers", "space_centers")
+    )
     counts = np.array(fields["counts"], np.int64)
     value_range = np.array(fields["value_range"], np.float64)
     if centers.ndim != 2 or 0 in centers.shape or not np.isfinite(centers).all():
@@ -287,6 +298,8 @@ def _from_fields(fields: dict[str, Any]) -> Model:
     k, d = centers.shape
     if (k, d) != (fields["n_clusters"], fields["n_channels"]):
         raise ValueError("its centers do not match n_clusters and n_channels")
+    if space_centers.shape != (k, d) or not np.isfinite(space_centers).all():
+        raise ValueError("its space_centers are no finite matrix like its centers")
     if counts.shape != (k,) or value_range.shape != (d, 2):
         raise ValueError("its counts or value_range do not match its centers")
     if fields["start_label"] not in (0, 1):
@@ -296,8 +309,10 @@ def _from_fields(fields: dict[str, Any]) -> Model:
             raise ValueError(f"its {name} is {fields[name]!r}")
     if np.dtype(fields["dtype"]).kind not in "biuf":
         raise ValueError(f"its dtype is {fields['dtype']!r}")
+    find_color_space(fields["color_space"], np.dtype(fields["dtype"]), d)
     return Model(
         centers=centers,
+        space_centers=space_centers,
         counts=counts,
         dtype=str(fields["dtype"]),
         value_range=value_range,
@@ -334,6 +349,8 @@ def label_grid(
     centers: FloatArray,
     first_label: int,
     progress: Progress,
+    space: ColorSpace,
+    backend: Backend,
 ) -> Array:
     """Labels on the image's grid, in the smallest unsigned type.
 
@@ -344,6 +361,9 @@ def label_grid(
     working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
     labels = np.empty(len(pixels.values), working)
     tick = progress.tick("labels")
+    if summary is not None and summary.counter is None:
+        points = backend.put(space.forward(pixels.values))
+        summary = None
     if summary is None:
         points.assign(centers, labels=labels, first_label=first_label, tick=tick)
     else:

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from .color import color_space as find_color_space
 from .dispatch import choose_backend
+from .init_centers import check_random_state
 from .io import Image, read_image
 from .kernels.backend import Array, FloatArray, Problem
+from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
 from .model import Segmentation, choose_start_label, label_grid
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
-from .solver import check_parameters, fit_points, warn_unless_converged
+from .solver import check_parameters
 from .summary import Summary, distinct_up_to, summarize
-
-METHODS = ("auto", "lloyd")
-COLOR_SPACES = ("rgb",)
 
 # Relative luminance of linear RGB, Rec. ITU-R BT.709.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
@@ -29,7 +29,7 @@ def segment(
     n_clusters: int = 8,
     *,
     method: str = "auto",
-    init: Any = "k-means++",
+    init: Any = DEFAULT_INIT,
     n_init: Any = "auto",
     max_iter: int = 300,
     tol: float = 1e-4,
@@ -52,9 +52,11 @@ def segment(
         float64 are computed on as they are. Of a file, alpha 0 is left out.
     n_clusters : int
         Number of clusters, at most the number of distinct pixels.
-    method : {"auto", "lloyd"}
-        How to find the clusters. "lloyd" is k-means by Lloyd's iterations, which
-        "auto" stands for.
+    method : {"auto", "optimal", "lloyd"}
+        How to find the clusters. "optimal" is the global optimum of one channel,
+        "lloyd" a local one by Lloyd's iterations. "auto" takes the optimum for one
+        channel unless ``init``, ``n_init``, ``max_iter`` or ``tol`` is given or it
+        would take seconds; the result says which it was.
     init : {"k-means++", "random"} or array_like of shape (n_clusters, n_channels)
         Starting centres.
     n_init : int or "auto"
@@ -76,8 +78,10 @@ def segment(
         Axis of the channels. "auto" takes a two-dimensional array for grey, and
         the last of three or more axes for channels when it is at most 16 long.
         None: no channels, every element is a pixel.
-    color_space : {"rgb"}
-        Space in which distances are taken: the image's own channels.
+    color_space : {"rgb", "lab", "oklab", "linear"}
+        Space in which distances are taken: the image's own channels, whatever they
+        are, or CIELAB, Oklab or linear light of an sRGB picture (uint8, uint16, or
+        floats from 0 to 1).
     start_label : {0, 1}, optional
         Label of the first cluster. By default 0; and 1 where pixels can be left out
         (a mask or nodata is given, a file has alpha, NaN occurs), whose label is 0.
@@ -109,65 +113,82 @@ def segment(
     ConvergenceWarning
         If the best run stopped at ``max_iter``.
 
+    References
+    ----------
+    S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
+    H. Wang, M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by
+    dynamic programming", The R Journal 3, 2011.
+
     Notes
     -----
     Memory beyond the image: labels of one or two bytes a pixel, the distinct
     values, and a copy of the kept pixels where some are left out.
     """
-    _check_choice("method", method, METHODS)
-    _check_choice("color_space", color_space, COLOR_SPACES)
     if callable(init):
         raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
     progress = Progress(callback)
     if isinstance(image, (str, PathLike)):
         image = read_image(image)
     pixels = as_pixels(image, channel_axis, mask, nodata)
-    init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, pixels.values.shape[1])
-    first_label = choose_start_label(start_label, pixels)
     n, d = pixels.values.shape
+    space = find_color_space(color_space, pixels.dtype, d)
+    start, n_runs = check_parameters(n_clusters, init, n_init, max_iter, tol, d)
+    generator = check_random_state(random_state)
+    first_label = choose_start_label(start_label, pixels)
     choice = choose_backend(Problem(n, d, n_clusters, pixels.values.dtype.name), backend)
+
     clock = _Clock()
     summary = summarize(
         pixels.values, choice.backend, n_threads=n_threads, tick=progress.tick("count")
     )
-    _check_distinct(pixels, summary, n_clusters)
+    n_distinct = _check_distinct(pixels, summary, n_clusters)
+    values = pixels.values if summary is None else summary.values
+    weights = None if summary is None else summary.counts.astype(np.float64)
     clock.stop("count")
 
-    fit = fit_points(
-        pixels.values if summary is None else summary.values,
-        None if summary is None else summary.counts.astype(np.float64),
+    method = choose_method(
+        method, d, n_distinct, n_clusters, init=init, n_init=n_init, max_iter=max_iter, tol=tol
+    )
+    found = find_clusters(
+        method,
+        space.forward(values),
+        weights,
         n_clusters,
-        repeated=True,
-        init=init,
-        n_init=n_init,
+        init=space.forward(start) if isinstance(start, np.ndarray) else start,
+        n_init=n_runs,
         max_iter=max_iter,
         tol=tol,
-        random_state=random_state,
+        random_state=generator,
         backend=choice.backend,
         n_threads=n_threads,
         progress=progress,
     )
-    warn_unless_converged(fit.run, max_iter)
     # In label order before the last assignment, so that it equals predict's.
-    centers = fit.run.centers[label_order(fit.run.centers)]
-    partials = fit.points.accumulate(centers, progress.heartbeat("labels", 0, len(pixels.values)))
+    means = found.centers
+    if space.name != "rgb":
+        means = mean_values(values, weights, found.points.assign(found.centers), n_clusters)
+    order = label_order(means)
+    centers = np.ascontiguousarray(found.centers[order])
+    partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
     clock.stop("fit")
 
-    labels = label_grid(pixels, summary, fit.points, centers, first_label, progress)
+    labels = label_grid(
+        pixels, summary, found.points, centers, first_label, progress, space, choice.backend
+    )
     clock.stop("labels")
-    values = pixels.values if summary is None else summary.values
     return Segmentation(
-        centers=centers,
+        centers=means[order],
+        space_centers=centers,
         counts=partials.weights.astype(np.int64),
         dtype=pixels.dtype.name,
         value_range=np.array([(c.min(), c.max()) for c in values.T], np.float64),
         channel_axis=pixels.channel_axis,
         start_label=first_label,
-        method="lloyd",
+        method=method,
         color_space=color_space,
         inertia=partials.inertia,
-        n_iter=fit.run.n_iter,
-        converged=fit.run.converged,
+        n_iter=found.n_iter,
+        converged=found.converged,
         axis_rule=_axis_rule(image, channel_axis),
         fixed_start=start_label is not None,
         labels=labels,
@@ -175,7 +196,7 @@ def segment(
         backend=choice.backend.name,
         reason=choice.reason,
         seconds=clock.seconds,
-        init_centers=fit.run.init_centers,
+        init_centers=None if found.init_centers is None else space.backward(found.init_centers),
     )
 
 
@@ -197,13 +218,8 @@ def _axis_rule(image: Any, channel_axis: Any) -> int | str | None:
     return channel_axis if channel_axis is None or channel_axis == "auto" else int(channel_axis)
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(c) for c in choices)
-        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
-
-
-def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) -> None:
+def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) -> int | None:
+    """Refuse more clusters than distinct pixels; return their number where it is known."""
     if summary is None:
         n_distinct = distinct_up_to(pixels.values, n_clusters)
     else:
@@ -213,6 +229,7 @@ def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) ->
             f"n_clusters={n_clusters} is more than the image's {n_distinct} distinct pixels;"
             f" ask for at most {n_distinct}"
         )
+    return None if summary is None else n_distinct
 
 
 class _Clock:

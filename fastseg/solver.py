@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import as_points, as_weights
-from .dispatch import choose_backend
 from .init_centers import check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Problem, Tick
-from .progress import Callback, Progress
+from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Tick
+from .progress import Progress
 
 
 class ConvergenceWarning(UserWarning):
@@ -193,10 +191,18 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
     return array
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Points that starts are drawn from: on the host, and where they are computed on."""
+
+    values: Array
+    weights: FloatArray | None
+    points: Points
+
+
 def solve(
     points: Points,
-    values: Array,
-    weights: FloatArray | None,
+    draws: Draws,
     n_clusters: int,
     *,
     init: Init,
@@ -206,11 +212,9 @@ def solve(
     random_state: Any,
     progress: Progress,
 ) -> Run:
-    """Best of ``n_init`` runs; ``values`` and ``weights`` are the points on the host.
-
-    Parameters are taken as valid, and ``tol`` as absolute.
-    """
+    """Best of ``n_init`` runs. Parameters are taken as valid, and ``tol`` as absolute."""
     generator = check_random_state(random_state)
+    values, weights = draws.values, draws.weights
     best: Run | None = None
     for number in range(n_init):
         if isinstance(init, np.ndarray):
@@ -221,7 +225,7 @@ def solve(
         elif init == "random":
             start = random_points(values, weights, n_clusters, generator)
         else:
-            start = kmeans_plusplus(points, values, weights, n_clusters, generator, progress)
+            start = kmeans_plusplus(draws.points, values, weights, n_clusters, generator, progress)
         info = {"run": number + 1, "n_init": n_init}
         progress.report("init", n_clusters, n_clusters, info)
         run = lloyd(points, start, max_iter=max_iter, tol=tol, progress=progress, info=info)
@@ -272,20 +276,20 @@ def fit_points(
     n_threads: int | None,
     progress: Progress,
     repeated: bool = False,
+    draws: Draws | None = None,
 ) -> Fit:
     """Put the points where the backend computes and solve; ``tol`` is relative.
 
     ``repeated`` weights are counts of equal points: the tolerance then rests on the
     variance of all of them, while sample weights leave it unweighted, as in
-    scikit-learn.
+    scikit-learn. Starts are drawn from the points unless from ``draws``.
     """
     put = backend.put
     points = put(values, weights, repeated=repeated, n_threads=n_threads)
     unweighted = points if weights is None or repeated else put(values, n_threads=n_threads)
     run = solve(
         points,
-        values,
-        weights,
+        draws or Draws(values, weights, points),
         n_clusters,
         init=init,
         n_init=n_init,
@@ -295,106 +299,3 @@ def fit_points(
         progress=progress,
     )
     return Fit(run, points)
-
-
-def k_means(
-    X: Any,
-    n_clusters: int,
-    *,
-    sample_weight: Any = None,
-    init: Any = "k-means++",
-    n_init: Any = "auto",
-    max_iter: int = 300,
-    tol: float = 1e-4,
-    random_state: Any = None,
-    return_n_iter: bool = False,
-    backend: str = "auto",
-    n_threads: int | None = None,
-    callback: Callback | None = None,
-) -> tuple[Any, ...]:
-    """Cluster points by k-means, without importing scikit-learn.
-
-    Parameters
-    ----------
-    X : array_like of shape (n_samples, n_features)
-        Points. uint8, uint16, int16, float32 and float64 are used as they are, in
-        place when C-contiguous.
-    n_clusters : int
-        Number of clusters, at most the number of points.
-    sample_weight : array_like of shape (n_samples,), optional
-        Weights of the points, not negative.
-    init : {"k-means++", "random"}, array_like of shape (n_clusters, n_features) or callable
-        Starting centres: greedy k-means++, points drawn at random, given ones, or
-        what ``init(X, n_clusters, random_state=...)`` returns.
-    n_init : int or "auto"
-        Runs from different starts, of which the best is kept. "auto" is 1 for
-        k-means++ and given centres, else 10.
-    max_iter : int
-        Iterations of a run at most.
-    tol : float
-        A run stops when the squared shift of the centres is at most ``tol`` times the
-        mean variance of the features.
-    random_state : int, RandomState, Generator or None
-        Source of the draws.
-    return_n_iter : bool
-        Whether to return the number of iterations as well.
-    backend : str
-        "auto" or one of `available_backends`.
-    n_threads : int, optional
-        Threads of the CPU backend; -1 or by default all that may be used.
-    callback : callable, optional
-        ``callback(stage, done, total, info)`` follows the work and stops it by
-        returning True.
-
-    Returns
-    -------
-    centers : ndarray of shape (n_clusters, n_features), float64
-        Centres.
-    labels : ndarray of shape (n_samples,), int32
-        Index of the nearest centre of each point; the lowest wins a tie.
-    inertia : float
-        Weighted sum of squared distances to the nearest centre.
-    n_iter : int
-        Iterations of the best run, only if ``return_n_iter``.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not as described, or X holds NaN or infinite values.
-    Stopped
-        If the callback returned True.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the best run stopped at ``max_iter``.
-
-    References
-    ----------
-    S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
-    D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
-    """
-    values = as_points(X, "X")
-    init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, values.shape[1])
-    if n_clusters > len(values):
-        raise ValueError(f"n_samples={len(values)} should be >= n_clusters={n_clusters}.")
-    progress = Progress(callback)
-    problem = Problem(values.shape[0], values.shape[1], n_clusters, values.dtype.name)
-    choice = choose_backend(problem, backend)
-    fit = fit_points(
-        values,
-        as_weights(sample_weight, len(values)),
-        n_clusters,
-        init=init,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        random_state=random_state,
-        backend=choice.backend,
-        n_threads=n_threads,
-        progress=progress,
-    )
-    warn_unless_converged(fit.run, max_iter)
-    labels = fit.points.assign(fit.run.centers, tick=progress.tick("labels"))
-    result = (fit.run.centers, labels, fit.run.inertia)
-    return (*result, fit.run.n_iter) if return_n_iter else result

@@ -46,15 +46,26 @@ def summarize(
     n_threads: int | None = None,
     tick: Tick | None = None,
 ) -> Summary | None:
-    """Count the distinct values of pixels (n, d), or None where that does not pay."""
+    """Count the distinct values of pixels (n, d), or None where that does not pay.
+
+    One channel is always counted, if need be without a counter to look labels up.
+    """
     counter = backend.counter(pixels.dtype, pixels.shape[1], n_threads=n_threads)
     n = len(pixels)
     for start in range(0, n, _PIECE if counter.may_give_up else n):
         piece = pixels[start : start + _PIECE] if counter.may_give_up else pixels
         counter.add(piece, None if tick is None else _shifted(tick, start, n))
         if not counter.pays:
-            return None
+            return _sorted(pixels) if pixels.shape[1] == 1 else None
     return Summary(*counter.distinct(), counter)
+
+
+def _sorted(pixels: Array) -> Summary:
+    """Summary of one channel that hardly repeats: in order it is quick to cluster all the same."""
+    values = np.sort(pixels[:, 0])
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    counts = np.diff(np.append(first, len(values)))
+    return Summary(values[first][:, None], counts)
 
 
 def _shifted(tick: Tick, start: int, n: int) -> Tick:

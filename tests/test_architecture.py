@@ -16,8 +16,10 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["arrays", "progress", "io"],
-    ["dispatch", "init_centers", "summary", "pixels"],
+    ["dispatch", "init_centers", "summary", "pixels", "color"],
     ["solver"],
+    ["optimal_1d", "functional"],
+    ["methods"],
     ["model", "estimator"],
     ["pipeline"],
     ["cli"],

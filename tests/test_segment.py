@@ -225,8 +225,9 @@ class TestRefusals:
         [
             ({"n_clusters": 0}, "n_clusters must be at least 1, got 0"),
             ({"n_clusters": 4}, "n_clusters=4 is more than the image's 3 distinct pixels"),
-            ({"method": "ward"}, "method must be one of 'auto', 'lloyd', got 'ward'"),
-            ({"color_space": "lab"}, "color_space must be one of 'rgb', got 'lab'"),
+            ({"method": "ward"}, "method must be one of 'auto', 'lloyd', 'optimal', got 'ward'"),
+            ({"color_space": "hsv"}, "color_space must be one of 'rgb', 'lab'.*, got 'hsv'"),
+            ({"color_space": "lab"}, "color_space='lab' needs the three channels .* has 1"),
             ({"backend": "cuda"}, "backend must be one of 'auto', 'cpu', got 'cuda'"),
             ({"init": "best"}, "init must be 'k-means\\+\\+', 'random' or an array"),
             ({"init": [[1.0, 2.0], [3.0, 4.0]]}, "features of the data 1"),

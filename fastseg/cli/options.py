@@ -66,13 +66,13 @@ def _one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:
 
 
 def _methods() -> tuple[str, ...]:
-    from ..pipeline import METHODS
+    from ..methods import METHODS
 
     return METHODS
 
 
 def _color_spaces() -> tuple[str, ...]:
-    from ..pipeline import COLOR_SPACES
+    from ..color import COLOR_SPACES
 
     return COLOR_SPACES
 
