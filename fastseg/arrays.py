@@ -10,6 +10,8 @@ from .kernels.backend import DTYPES, Array, FloatArray
 
 # Values looked at in one go, so that checks take little memory beside the data.
 _BLOCK = 2**20
+# Differences of such values can be squared and added up by the billion.
+_LARGEST = 1e140
 
 
 def native(array: Array, name: str) -> Array:
@@ -52,7 +54,26 @@ def check_finite(values: Array, name: str) -> None:
         block = values[start : start + step]
         if not np.isfinite(block).all():
             what = "NaN" if np.isnan(block).any() else "infinite values"
-            raise ValueError(f"{name} contains {what}; leave them out or replace them")
+            raise ValueError(
+                f"{name} contains {what}; replace them, or leave them out (by mask or nodata in"
+                " an image)"
+            )
+
+
+def check_magnitude(values: Array, name: str) -> None:
+    """Raise ValueError if squared distances of float values overflow or vanish in float64."""
+    if values.dtype != np.float64:
+        return
+    low, high = float(values.min()), float(values.max())
+    if max(abs(low), abs(high)) > _LARGEST:
+        raise ValueError(
+            f"{name} holds values beyond {_LARGEST:g}, whose squares float64 cannot hold;"
+            " divide it by its largest value"
+        )
+    if 0 < high - low < 1 / _LARGEST:
+        raise ValueError(
+            f"{name} spans only {high - low:g}, whose square float64 cannot hold; multiply it"
+        )
 
 
 def as_points(X: Any, name: str) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,23 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import as_weights
+from .arrays import as_weights, check_magnitude
 from .dispatch import choose_backend
 from .functional import fit_rows
 from .kernels.backend import Array, FloatArray, Points, Problem
 from .progress import Progress
-from .solver import check_parameters, warn_unless_converged
+from .solver import ConvergenceWarning, check_parameters, warn_of
 
 # Integers of up to 16 bits are clustered as they are; others become float64.
 _DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
+
+
+class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]
+    """Caught by filters on either library's warning."""
 
 
 class KMeans(
@@ -134,6 +137,7 @@ class KMeans(
             If a parameter or X is not as described.
         """
         values = validate_data(self, X, dtype=_DTYPES, order="C")
+        check_magnitude(values, "X")
         if self.algorithm not in ("lloyd", "elkan"):
             raise ValueError(f"algorithm must be 'lloyd' or 'elkan', got {self.algorithm!r}")
         init, n_init = check_parameters(
@@ -154,30 +158,23 @@ class KMeans(
             n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )
-        warn_unless_converged(fit.run, self.max_iter, ConvergenceWarning)
+        warn_of(fit.run, self.max_iter, _EitherWarning)
         self.cluster_centers_ = fit.run.centers
         self.labels_ = fit.labels
         self.inertia_ = fit.run.inertia
         self.n_iter_ = fit.run.n_iter
         self.backend_ = fit.backend
         self._n_features_out = self.n_clusters
-        found = np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters))
-        if found < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({found}) found smaller than n_clusters"
-                f" ({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
         return self
 
-    def _put(self, X: Any, weights: FloatArray | None = None) -> tuple[Points, FloatArray]:
+    def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
         """Points to compare with the centres, and the centres in float64."""
         check_is_fitted(self)
         values = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
         problem = Problem(values.shape[0], values.shape[1], len(centers), values.dtype.name)
         backend = choose_backend(problem, self.backend).backend
+        weights = as_weights(sample_weight, len(values))
         return backend.put(values, weights, n_threads=self.n_threads), centers
 
     def predict(self, X: Any) -> Array:
@@ -240,8 +237,7 @@ class KMeans(
         float
             Minus the weighted sum of squared distances to the nearest centre.
         """
-        weights = as_weights(sample_weight, np.shape(X)[0])
-        points, centers = self._put(X, weights)
+        points, centers = self._put(X, sample_weight)
         return -points.accumulate(centers).inertia
 
     def __sklearn_tags__(self) -> Any:
@@ -260,7 +256,7 @@ class _Printer:
         if stage == "init" and done == total:
             print("Initialization complete")
         # Within an iteration it is called again.
-        if stage != "iterations" or self.last == (info["run"], done) or "shift" not in info:
+        if stage != "iterations" or self.last == (info["run"], done) or info["shift"] is None:
             return
         self.last = (info["run"], done)
         print(f"Iteration {done - 1}, inertia {info['inertia']}.")

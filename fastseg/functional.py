@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import as_points, as_weights
+from .arrays import as_points, as_weights, check_magnitude
 from .dispatch import choose_backend
 from .kernels.backend import Array, FloatArray, Problem
 from .progress import Callback, Progress
-from .solver import Draws, Run, check_parameters, fit_points, warn_unless_converged
+from .solver import Draws, Run, check_parameters, fit_points, warn_of
 from .summary import summarize
 
 
@@ -133,7 +133,7 @@ def k_means(
     Warns
     -----
     ConvergenceWarning
-        If the best run stopped at ``max_iter``.
+        If the best run stopped at ``max_iter``, or found fewer clusters than asked for.
 
     References
     ----------
@@ -141,6 +141,7 @@ def k_means(
     D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
     values = as_points(X, "X")
+    check_magnitude(values, "X")
     init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, values.shape[1])
     if n_clusters > len(values):
         raise ValueError(f"n_samples={len(values)} should be >= n_clusters={n_clusters}.")
@@ -158,6 +159,6 @@ def k_means(
         n_threads=n_threads,
         progress=progress,
     )
-    warn_unless_converged(fit.run, max_iter)
+    warn_of(fit.run, max_iter)
     result = (fit.run.centers, fit.labels, fit.run.inertia)
     return (*result, fit.run.n_iter) if return_n_iter else result

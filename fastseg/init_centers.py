@@ -65,6 +65,12 @@ def random_points(
 ) -> FloatArray:
     """Centres at points drawn without replacement, with probability proportional to weight."""
     p = np.full(len(values), 1.0 / len(values)) if weights is None else weights / weights.sum()
+    n_possible = len(values) if weights is None else np.count_nonzero(weights)
+    if n_possible < n_clusters:
+        raise ValueError(
+            f"init='random' draws n_clusters={n_clusters} points, but only {n_possible} have a"
+            " weight above zero; ask for fewer clusters"
+        )
     rows = random_state.choice(len(values), size=n_clusters, replace=False, p=p)
     return values[rows].astype(np.float64)
 

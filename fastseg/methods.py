@@ -9,7 +9,7 @@ import numpy as np
 
 from .kernels.backend import Array, Backend, FloatArray, Points
 from .progress import Progress
-from .solver import Init, fit_points, warn_unless_converged
+from .solver import Init, fit_points, warn_of
 
 METHODS = ("auto", "lloyd", "optimal")
 
@@ -117,7 +117,7 @@ def find_clusters(
         progress=progress,
     )
     run = fit.run
-    warn_unless_converged(run, max_iter, stacklevel=stacklevel)
+    warn_of(run, max_iter, stacklevel=stacklevel)
     return Found(run.centers, fit.points, run.n_iter, run.converged, run.init_centers)
 
 

@@ -113,7 +113,7 @@ class Model:
         ValueError, TypeError
             If the image does not fit the model, or an argument is not as described.
         """
-        pixels = as_pixels(_read(image), self.axis_rule, mask, nodata)
+        pixels = as_pixels(_read(image), self.axis_rule, mask, nodata, self.n_channels)
         self._check(pixels, allow_dtype)
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
@@ -304,9 +304,11 @@ def _from_fields(fields: dict[str, Any]) -> Model:
         raise ValueError("its counts or value_range do not match its centers")
     if fields["start_label"] not in (0, 1):
         raise ValueError("its start_label is neither 0 nor 1")
-    for name in ("axis_rule", "channel_axis"):
-        if not isinstance(fields[name], (int, type(None))) and fields[name] != "auto":
+    for name, word in (("axis_rule", "auto"), ("channel_axis", None)):
+        if not isinstance(fields[name], (int, type(None))) and fields[name] != word:
             raise ValueError(f"its {name} is {fields[name]!r}")
+    if (counts < 0).any():
+        raise ValueError("its counts are negative")
     if np.dtype(fields["dtype"]).kind not in "biuf":
         raise ValueError(f"its dtype is {fields['dtype']!r}")
     find_color_space(fields["color_space"], np.dtype(fields["dtype"]), d)
@@ -332,7 +334,9 @@ def choose_start_label(start_label: Any, pixels: Pixels) -> int:
     """First cluster's label: as asked, else 1 where pixels can be left out, else 0."""
     if start_label is None:
         return 0 if pixels.kept is None else 1
-    if isinstance(start_label, bool) or start_label not in (0, 1):
+    if not isinstance(start_label, (int, np.integer)) or isinstance(start_label, bool):
+        raise TypeError(f"start_label must be 0, 1 or None, got {start_label!r}")
+    if start_label not in (0, 1):
         raise ValueError(f"start_label must be 0, 1 or None, got {start_label!r}")
     if start_label == 0 and pixels.n_left_out:
         raise ValueError(

@@ -49,16 +49,16 @@ class Optimum:
     def centers(self, n_clusters: int) -> FloatArray:
         """Weighted means of the clusters, ascending, (n_clusters,) float64.
 
-        They are computed in rational arithmetic and rounded once. From integers whose
-        weighted sum stays below 2**106 they are the correctly rounded means.
+        Computed from double-double sums in rational arithmetic and rounded once: for
+        integers and counts, whose sums are exact, the correctly rounded means.
         """
         return np.array([float(mean) for mean in self._means(n_clusters)])
 
     def inertia(self, n_clusters: int) -> float:
         """Weighted sum of squared distances to the centre of each value's cluster.
 
-        Exactly zero if every cluster has one value, and accurate to the last digits
-        however small it is.
+        A cluster of one value adds exactly zero, and the rest is accurate to the last
+        digits however small it is.
         """
         means = self._means(n_clusters)
         centers = np.array([float(mean) for mean in means])
@@ -70,13 +70,18 @@ class Optimum:
 
     def _means(self, n_clusters: int) -> list[Fraction]:
         solution = self._solution
-        ends = np.append(self.starts(n_clusters), len(self.values))
+        ends = [*self.starts(n_clusters).tolist(), len(self.values)]
         columns = [[Fraction(x) for x in column] for column in solution.sums[:, ends].T.tolist()]
         origin, scale = Fraction(solution.origin), Fraction(solution.scale)
-        return [
-            origin + (b[0] - a[0] + b[1] - a[1]) / (b[2] - a[2] + b[3] - a[3]) / scale
-            for a, b in pairwise(columns)
-        ]
+        means = []
+        for (i, j), (a, b) in zip(pairwise(ends), pairwise(columns), strict=True):
+            if j == i + 1:
+                # Sums of weights that are no integers are rounded.
+                means.append(Fraction(float(self.values[i])))
+            else:
+                s, w = b[0] - a[0] + b[1] - a[1], b[2] - a[2] + b[3] - a[3]
+                means.append(origin + s / w / scale)
+        return means
 
 
 def optimal_1d(
@@ -89,7 +94,7 @@ def optimal_1d(
 ) -> Optimum:
     """Solve weighted k-means on one channel outright, for every k up to ``max_clusters``.
 
-    Takes O(max_clusters m log m) steps and 4 (max_clusters + 20) m bytes.
+    Takes O(max_clusters m log m) steps and about 4 (max_clusters + 24) m bytes.
 
     Parameters
     ----------
@@ -146,8 +151,7 @@ def optimal_1d(
         raise ValueError(
             f"max_clusters must be in 1..{len(x)}, the number of values, got {max_clusters}"
         )
-    progress = progress or Progress()
-    told = progress
+    told = progress or Progress()
 
     def tick(layer: int) -> Any:
         return told.heartbeat("optimal", layer - 1, k)
@@ -163,7 +167,7 @@ def _check(values: Any, weights: Any) -> tuple[FloatArray, FloatArray]:
     x = as_points(array[:, None], "values")[:, 0].astype(np.float64)
     if not (x[1:] > x[:-1]).all():
         raise ValueError("values must be distinct and ascend; np.unique sorts and counts them")
-    if not np.isfinite(x[-1] - x[0]):
+    if not np.isfinite(float(x[-1]) - float(x[0])):
         raise ValueError("values span more than float64 can hold; scale them down")
     w = np.ones(len(x)) if weights is None else np.array(weights, np.float64, order="C")
     if w.shape != x.shape:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_finite, native
+from .arrays import check_finite, check_magnitude, native
 from .io import Image
 from .kernels.backend import Array
 
@@ -43,8 +43,14 @@ class Pixels:
         return full
 
 
-def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
+def as_pixels(
+    image: Any, channel_axis: Any, mask: Any, nodata: Any, n_channels: int | None = None
+) -> Pixels:
     """Pixels of an array or of a picture read from a file.
+
+    For images like one that was fitted, ``n_channels`` tells how many channels that
+    had: a file then goes by its own channels, and a last axis of that length holds
+    channels however long it is.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
     valid = None
     if isinstance(image, Image):
         valid = image.valid
-        if channel_axis == "auto":
+        if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
             channel_axis = image.channel_axis
         image = image.pixels
     masked = image if isinstance(image, np.ma.MaskedArray) else None
@@ -64,6 +70,8 @@ def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
         raise ValueError(f"image must have at least 2 dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"image is empty, its shape is {array.shape}")
+    if isinstance(channel_axis, str) and array.ndim > 2 and array.shape[-1] == n_channels:
+        channel_axis = -1
     axis = resolve_channel_axis(channel_axis, array.shape)
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
@@ -72,14 +80,17 @@ def as_pixels(image: Any, channel_axis: Any, mask: Any, nodata: Any) -> Pixels:
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
         kept = _both(kept, ~hidden)
-    kept = _both(kept, _differs_from(values, nodata, grid))
+    kept = _both(kept, _differs_from(values, nodata, grid, dtype))
     kept = _both(kept, _no_nan(values, grid))
     if kept is not None:
         values = values[kept.ravel()]
     if len(values) == 0:
-        raise ValueError("every pixel of the image is left out by mask, nodata, alpha or NaN")
+        raise ValueError(
+            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
+        )
     values = np.ascontiguousarray(values)
     check_finite(values, "image")
+    check_magnitude(values, "image")
     return Pixels(values, kept, grid, axis, dtype)
 
 
@@ -124,11 +135,16 @@ def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     return kept
 
 
-def _differs_from(values: Array, nodata: Any, grid: tuple[int, ...]) -> Array | None:
+def _differs_from(
+    values: Array, nodata: Any, grid: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array | None:
     if nodata is None:
         return None
     if isinstance(nodata, bool) or not isinstance(nodata, (int, float, np.number)):
         raise TypeError(f"nodata must be a number, got {nodata!r}")
+    if dtype.kind == "f":
+        # As the image's own type rounds it: 0.1 is another number in float32.
+        nodata = dtype.newbyteorder("=").type(nodata)
     differs = np.zeros(len(values), bool)
     for channel in values.T:
         differs |= channel != nodata

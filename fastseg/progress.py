@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .kernels.backend import Tick
 
@@ -34,7 +36,9 @@ class Progress:
         if self.callback is None:
             return
         self.last = time.monotonic()
-        if self.callback(stage, done, total, dict(info or {})) is True:
+        answer = self.callback(stage, done, total, dict(info or {}))
+        # NumPy's True as well, but not whatever else a callback may return.
+        if isinstance(answer, (bool, np.bool_)) and answer:
             raise Stopped(f"stopped by the callback in stage {stage!r} at {done} of {total}")
 
     def tick(self, stage: str) -> Tick | None:

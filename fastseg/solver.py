@@ -20,7 +20,7 @@ from .progress import Progress
 
 
 class ConvergenceWarning(UserWarning):
-    """A run stopped at ``max_iter``, or found fewer distinct clusters than asked for."""
+    """A run stopped at ``max_iter``, or found fewer clusters than asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def lloyd(
     partials, and labels need not be compared.
     """
     progress = progress or Progress()
-    info = dict(info or {}) | {"tol": tol}
+    # Nothing is known of inertia and shift in the first pass.
+    info = dict(info or {}) | {"tol": tol, "inertia": None, "shift": None}
 
     def tick(n_iter: int) -> Tick | None:
         return progress.heartbeat("iterations", n_iter, max_iter, info)
@@ -176,7 +177,12 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
         )
     if array.ndim == 1 and n_features == 1:
         array = array[:, None]
-    if array.ndim != 2 or len(array) != n_clusters:
+    if array.ndim != 2:
+        raise ValueError(
+            f"The shape of the initial centers {array.shape} does not match (n_clusters,"
+            f" n_features) = ({n_clusters}, {n_features})."
+        )
+    if len(array) != n_clusters:
         raise ValueError(
             f"The shape of the initial centers {array.shape} does not match the number of"
             f" clusters {n_clusters}."
@@ -242,10 +248,18 @@ def _same_clustering(a: Run, b: Run) -> bool:
     return np.array_equal(first, second)
 
 
-def warn_unless_converged(
+def warn_of(
     run: Run, max_iter: int, category: type[Warning] = ConvergenceWarning, stacklevel: int = 3
 ) -> None:
-    """Warn of a run that stopped at ``max_iter``."""
+    """Warn of a run that stopped at ``max_iter``, or left clusters without points."""
+    found = np.count_nonzero(run.partials.weights)
+    if found < len(run.centers):
+        warnings.warn(
+            f"Number of distinct clusters ({found}) found smaller than n_clusters"
+            f" ({len(run.centers)}). Possibly due to duplicate points in X.",
+            category,
+            stacklevel=stacklevel,
+        )
     if not run.converged:
         warnings.warn(
             f"k-means stopped at max_iter={max_iter} before it converged; raise max_iter or tol",

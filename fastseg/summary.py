@@ -55,8 +55,11 @@ def summarize(
     for start in range(0, n, _PIECE if counter.may_give_up else n):
         piece = pixels[start : start + _PIECE] if counter.may_give_up else pixels
         counter.add(piece, None if tick is None else _shifted(tick, start, n))
-        if not counter.pays:
-            return _sorted(pixels) if pixels.shape[1] == 1 else None
+        if counter.full:
+            break
+    # Asked at the end alone, so that the order of the pixels does not decide.
+    if counter.full or not counter.pays:
+        return _sorted(pixels) if pixels.shape[1] == 1 else None
     return Summary(*counter.distinct(), counter)
 
 

@@ -154,8 +154,12 @@ class Counter(Protocol):
     may_give_up: bool
 
     @property
+    def full(self) -> bool:
+        """Whether there are more distinct values than are worth keeping."""
+
+    @property
     def pays(self) -> bool:
-        """Whether clustering the distinct values found so far is cheaper than the pixels."""
+        """Whether clustering the distinct values is cheaper than clustering the pixels."""
 
     def add(self, pixels: Array, tick: Tick | None = None) -> None:
         """Count pixels (n, n_features), C-contiguous."""

@@ -44,6 +44,14 @@ class Cells:
         self._kernel(filtering.summarize_cells)(
             self.values, self.weights, self.low, self.high, self.sums, self.totals, self.scatter
         )
+        starts = np.arange(0, n_cells, filtering.BLOCK)
+        self.block_sums = np.add.reduceat(self.sums, starts)
+        self.block_totals = np.add.reduceat(self.totals, starts)
+        means = (self.block_sums / self.block_totals[:, None])[
+            np.arange(n_cells) // filtering.BLOCK
+        ]
+        away = ((self.sums / self.totals[:, None] - means) ** 2).sum(axis=1)
+        self.block_scatter = np.add.reduceat(self.scatter + self.totals * away, starts)
         self.extent = np.maximum(np.abs(low), np.abs(high))
         largest = float(self.extent.max()) * float(weights.sum())
         self.exact = values.dtype.kind in "ui" and largest < _EXACT_SUM
@@ -64,7 +72,8 @@ class Cells:
             stop = min((chunk + 1) * step, len(self.totals))
             inertia = kernel(
                 self.values, self.weights, self.low, self.high, self.sums, self.totals,
-                self.scatter, self.exact, columns, margin, chunk * step, stop, unroll, sums, totals,
+                self.scatter, self.block_sums, self.block_totals, self.block_scatter,
+                self.exact, columns, margin, chunk * step, stop, unroll, sums, totals,
             )  # fmt: skip
             return Partials(sums, totals, inertia)
 
@@ -92,7 +101,8 @@ class Cells:
             return compiled(kernel, points, read, table_out, table_out, table_out, out, out)
         unroll = types.UniTuple(types.int64, self.values.shape[1])
         return compiled(
-            kernel, points, read, table, table, table, read, read, types.boolean, table,
+            kernel, points, read, table, table, table, read, read, table, read, read,
+            types.boolean, table,
             types.float64, types.intp, types.intp, unroll, table_out, out,
         )  # fmt: skip
 

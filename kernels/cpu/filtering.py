@@ -150,6 +150,26 @@ def add_cell(
     return inertia
 
 
+@njit(nogil=True)
+def add_whole(
+    center,  # IN (n_features,) float64, the owner
+    j,  # its id
+    cell_sums,  # IN (n_features,) float64
+    weight,  # total weight
+    scatter,  # weighted squared distances to the mean
+    sums,  # INOUT (n_clusters, n_features) float64
+    totals,  # INOUT (n_clusters,) float64
+):
+    """Give all points of a cell or block to their owner; return their inertia."""
+    away = 0.0
+    for f in range(len(center)):
+        sums[j, f] += cell_sums[f]
+        t = cell_sums[f] / weight - center[f]
+        away += t * t
+    totals[j] += weight
+    return scatter + weight * away
+
+
 def accumulate_cells(
     values,  # IN (n_points, n_features), in Z-order
     weights,  # IN (n_points,) float64
@@ -158,7 +178,10 @@ def accumulate_cells(
     cell_sums,  # IN (n_cells, n_features) float64
     cell_totals,  # IN (n_cells,) float64
     cell_scatter,  # IN (n_cells,) float64
-    exact,  # whether sums may be added in any order: whole cells at once
+    block_sums,  # IN (n_blocks, n_features) float64
+    block_totals,  # IN (n_blocks,) float64
+    block_scatter,  # IN (n_blocks,) float64
+    exact,  # whether sums may be added in any order: whole cells and blocks at once
     centers,  # IN (n_features, n_clusters) float64
     margin,  # what rounding may hide of a difference of squared distances
     start,  # first cell of the chunk, a multiple of BLOCK
@@ -184,21 +207,23 @@ def accumulate_cells(
             low[f] = cell_low[block:end, f].min()
             high[f] = cell_high[block:end, f].max()
         n = keep_owners(centers, every, k, low, high, margin, gap, block_centers, block_ids)
+        if n == 1 and exact:
+            b = block // BLOCK
+            inertia += add_whole(
+                block_centers[:, 0], block_ids[0], block_sums[b], block_totals[b],
+                block_scatter[b], sums, totals,
+            )  # fmt: skip
+            continue
         for cell in range(block, end):
             owners = keep_owners(
                 block_centers, block_ids, n, cell_low[cell], cell_high[cell], margin, gap,
                 own_centers, own_ids,
             )  # fmt: skip
             if owners == 1 and exact:
-                j = own_ids[0]
-                w = cell_totals[cell]
-                away = 0.0
-                for f in range(n_features):
-                    sums[j, f] += cell_sums[cell, f]
-                    t = cell_sums[cell, f] / w - own_centers[f, 0]
-                    away += t * t
-                totals[j] += w
-                inertia += cell_scatter[cell] + w * away
+                inertia += add_whole(
+                    own_centers[:, 0], own_ids[0], cell_sums[cell], cell_totals[cell],
+                    cell_scatter[cell], sums, totals,
+                )  # fmt: skip
             else:
                 first = cell * CELL
                 inertia += add_cell(

@@ -35,11 +35,17 @@ class RowCounter(TableCounter):
         self.n_seen = 0
 
     @property
+    def full(self) -> bool:  # type: ignore[override]
+        """See `Counter.full`."""
+        return self._n_rows() > MAX_ROWS
+
+    @property
     def pays(self) -> bool:  # type: ignore[override]
         """See `Counter.pays`."""
-        n_rows = sum(share.n_rows for share in self.shares)
-        few = n_rows <= max(_FEW_ROWS, _MAX_DISTINCT_SHARE * self.n_seen)
-        return few and n_rows <= MAX_ROWS
+        return self._n_rows() <= max(_FEW_ROWS, _MAX_DISTINCT_SHARE * self.n_seen)
+
+    def _n_rows(self) -> int:
+        return sum(share.n_rows for share in self.shares)
 
     def add(self, pixels: Array, tick: Tick | None = None) -> None:
         """See `Counter.add`."""

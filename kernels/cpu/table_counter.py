@@ -30,6 +30,7 @@ class TableCounter:
     """Common part of the counters."""
 
     may_give_up = False
+    full = False
     pays = True
 
     def __init__(self, dtype: np.dtype[Any], n_features: int, n_threads: int) -> None:
