@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import frexp, ldexp
 from typing import Any
 
@@ -39,6 +40,8 @@ BATCH = 512
 LONG = 32
 # Rows that a task solves on its own, between two that are known; powers of two.
 _MIN_BLOCK, _MAX_BLOCK = 2**11, 2**14
+# Values summed up by one call.
+_CHUNK = 2**18
 # Below this many rows a layer takes less than waking another thread.
 _MIN_PARALLEL = 2**13
 # From this many rows on, the few long rows that come first are shared as well.
@@ -98,14 +101,14 @@ def prefix_sums(
     origin,  # subtracted from the values
     scale,  # of the values, a power of two
     weight_scale,  # a power of two
-    sums,  # OUT (4, m + 1) float64: sums of w x, their low parts, sums of w, low parts
-    gains,  # OUT (2, m + 1) float64, gains of single segments, low parts
+    start,  # first value of the chunk, up to which the sums are known
+    stop,
+    sums,  # INOUT (4, m + 1) float64: sums of w x, their low parts, sums of w, low parts
+    gains,  # INOUT (2, m + 1) float64, gains of single segments, low parts
 ):
     """Sums over the prefixes of the values, and the layer of one segment."""
-    s, s_low, w, w_low = 0.0, 0.0, 0.0, 0.0
-    sums[:, 0] = 0.0
-    gains[:, 0] = 0.0
-    for i in range(len(values)):
+    s, s_low, w, w_low = sums[0, start], sums[1, start], sums[2, start], sums[3, start]
+    for i in range(start, stop):
         x, x_low = two_sum(values[i], -origin)
         weight = weights[i] * weight_scale
         p, p_low = two_product(x * scale, weight)
@@ -140,7 +143,7 @@ def long_row(
             if high[t] >= best and (high[t] > best or low[t] > best_low):
                 best, best_low, start = high[t], low[t], first + t
         first = stop
-    return start, best, best_low
+    return np.int64(start), best, best_low
 
 
 @njit(nogil=True)
@@ -178,11 +181,31 @@ def short_rows(
         first = ends[r]
 
 
+def lowest_row(
+    sums,  # IN (4, m + 1) float64, from `prefix_sums`
+    before,  # IN (2, m + 1) float64, gains of the layer before, low parts
+    starts_before,  # IN (m + 1,) int32
+    lowest_before,  # lowest row of the layer before that is solved
+    n_later,  # layers after this one
+):
+    """Lowest row that the later layers look at: starts ascend with the layer, too."""
+    batch = np.empty((6, BATCH))
+    row = last = len(starts_before) - 1
+    for _ in range(n_later):
+        if row <= lowest_before:
+            break
+        first = max(int(starts_before[row]), lowest_before)
+        last = max(first, min(last, row - 1))
+        row = last = long_row(sums, before, U(row), U(first), U(last), batch)[0]
+    return max(row, lowest_before + 1)
+
+
 def solve_rows(
     sums,  # IN (4, m + 1) float64, from `prefix_sums`
     before,  # IN (2, m + 1) float64, gains of the layer before, low parts
     starts_before,  # IN (m + 1,) int32
-    n_segments,  # of this layer
+    lowest_before,  # lowest row of the layer before that is solved
+    lowest,  # lowest row of this layer to solve
     begin,  # rows begin + stride, begin + 3 stride, ... below end,
     end,  # then the same for half the stride, and so on
     stride,  # the first
@@ -197,14 +220,14 @@ def solve_rows(
     ends = np.empty(BATCH, np.uint64)
     while stride >= last_stride:
         n_pairs, n_rows = 0, 0
-        for row in range(begin + stride, end, 2 * stride):
-            if row < n_segments:
-                continue
-            first, last = max(int(starts_before[row]), n_segments - 1), row - 1
-            if row - stride >= n_segments:
+        skipped = max(0, (lowest - begin + stride - 1) // (2 * stride))
+        for row in range(begin + stride + 2 * stride * skipped, end, 2 * stride):
+            first, last = max(int(starts_before[row]), lowest_before), row - 1
+            if row - stride >= lowest:
                 first = max(first, int(starts[row - stride]))
             if row + stride <= m:
-                last = min(last, int(starts[row + stride]))
+                # Rounding decides exact ties, and then bounds can cross.
+                last = max(first, min(last, int(starts[row + stride])))
             if last - first >= LONG:
                 start, gain, low = long_row(sums, before, U(row), U(first), U(last), batch)
                 after[0, row], after[1, row], starts[row] = gain, low, start
@@ -220,6 +243,18 @@ def solve_rows(
             n_rows += 1
         short_rows(sums, before, pairs, ends, U(n_rows), batch, after, starts)
         stride //= 2
+
+
+@cache
+def _kernels() -> tuple[Any, Any, Any]:
+    vector, table, n = array("float64"), array("float64", 2), types.intp
+    out, starts = array("float64", 2, written=True), array("int32", written=True)
+    layer = table, table, array("int32"), n
+    return (
+        compiled(prefix_sums, vector, vector, *(types.float64,) * 3, n, n, out, out),
+        compiled(lowest_row, *layer, n),
+        compiled(solve_rows, *layer, *(n,) * 5, out, starts),
+    )
 
 
 @dataclass(frozen=True)
@@ -254,56 +289,57 @@ def solve(
     scale, weight_scale = (
         ldexp(1.0, -max(frexp(x)[1], -1000)) for x in (values[-1] - values[0], weights.sum())
     )
-    sums, before, after = np.empty((4, m + 1)), np.empty((2, m + 1)), np.empty((2, m + 1))
+    sums, before, after = np.zeros((4, m + 1)), np.zeros((2, m + 1)), np.empty((2, m + 1))
     starts = np.zeros((max_clusters, m + 1), np.int32)
-    read, written, number = array("float64"), array("float64", 2, written=True), types.float64
-    kernel = compiled(prefix_sums, read, read, number, number, number, written, written)
-    kernel(values, weights, origin, scale, weight_scale, sums, before)
+    given = values, weights, origin, scale, weight_scale
+
+    def sum_up(chunk: int) -> None:
+        stop = min((chunk + 1) * _CHUNK, m)
+        _kernels()[0](*given, chunk * _CHUNK, stop, sums, before)
+
+    # One after the other, because each starts from the sums of the one before.
+    run_chunks(sum_up, -(-m // _CHUNK), 1, tick=_of_values(tick(1), _CHUNK, m))
+    lowest = 1
     for k in range(2, max_clusters + 1):
-        _solve_layer(sums, before, starts, k, after, n_threads, tick(k))
+        layer, n_later = (sums, before, starts[k - 2], lowest), max_clusters - k
+        lowest = _solve_layer(layer, n_later, after, starts[k - 1], n_threads, tick(k))
         before, after = after, before
     return Solution(starts, sums, origin, scale)
 
 
 def _solve_layer(
-    sums: FloatArray,
-    before: FloatArray,
-    starts: Array,
-    k: int,
+    layer: tuple[FloatArray, FloatArray, Array, int],
+    n_later: int,
     after: FloatArray,
+    starts: Array,
     n_threads: int,
     tick: Tick | None,
-) -> None:
-    """Solve the rows of one layer: those far apart level by level, then the blocks between."""
-    m = starts.shape[1] - 1
-    table, vector = array("float64", 2), types.Array(types.int32, 1, "C", readonly=True)
-    written = array("float64", 2, written=True), array("int32", written=True)
-    kernel = compiled(solve_rows, table, table, vector, *(types.intp,) * 5, *written)
+) -> int:
+    """Solve one layer, rows far apart before the blocks between; return the lowest row solved."""
+    m = len(starts) - 1
+    _, find_lowest, solve_some = _kernels()
+    lowest = int(find_lowest(*layer, n_later))
 
     def run(size: int, stride: int, last_stride: int, min_parallel: int) -> None:
-        """Solve chunks of ``size`` rows, and tick with the rows that are done."""
+        skipped = lowest // size
 
         def task(chunk: int) -> None:
-            end = min((chunk + 1) * size, m + 1)
-            kernel(
-                sums, before, starts[k - 2], k, chunk * size, end, stride, last_stride,
-                after, starts[k - 1],
-            )  # fmt: skip
+            begin = (skipped + chunk) * size
+            end = min(begin + size, m + 1)
+            solve_some(*layer, lowest, begin, end, stride, last_stride, after, starts)
 
-        run_chunks(
-            task,
-            m // size + 1,
-            n_threads if m >= min_parallel else 1,
-            tick=None if tick is None else lambda n: tick(min(n * size, m), m),
-        )
+        threads = n_threads if m - lowest >= min_parallel else 1
+        run_chunks(task, m // size + 1 - skipped, threads, tick=_of_values(tick, size, m))
 
-    if k == len(starts):
-        # Of the last layer only the whole is wanted.
-        run(m + 1, m, m, _MIN_PARALLEL)
-        return
     block = min(_MAX_BLOCK, max(_MIN_BLOCK, (1 << m.bit_length()) // 32))
     stride = 1 << m.bit_length() - 1
     while stride >= block:
         run(2 * stride, stride, stride, _MIN_PARALLEL_COARSE)
         stride //= 2
     run(block, block // 2, 1, _MIN_PARALLEL)
+    return lowest
+
+
+def _of_values(tick: Tick | None, size: int, m: int) -> Callable[[int], None] | None:
+    """The tick of `run_chunks`, for chunks of ``size`` of m values."""
+    return None if tick is None else lambda n: tick(min(n * size, m), m)
