@@ -170,7 +170,7 @@ class Counter(Protocol):
     def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
         """Write ``table[i]`` into ``labels`` (n,) where a pixel is the i-th distinct value.
 
-        To be called after `distinct`, for pixels that were counted.
+        To be called after `distinct`, for pixels that were counted; counting is over then.
         """
 
 
@@ -211,5 +211,6 @@ class Backend(Protocol):
         """Put points (n, d) of one of ``DTYPES``, C-contiguous, where they are computed on.
 
         ``weights`` (n,) weigh the points; with ``repeated`` they are counts of
-        equal points, of which an empty cluster takes a single one.
+        equal points, of which an empty cluster takes a single one, and the points
+        are distinct and in ascending order.
         """

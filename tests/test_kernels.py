@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastseg.kernels import reference
 from fastseg.kernels.backend import DTYPES, Farthest, Problem
 from fastseg.kernels.cpu import CpuBackend
-from fastseg.kernels.cpu import backend as cpu
+from fastseg.kernels.cpu import points as cpu
 
 BACKENDS = [CpuBackend()]
 

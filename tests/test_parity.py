@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 import fastseg
 from fastseg.kernels import reference
-from fastseg.kernels.cpu.backend import chunk_size
+from fastseg.kernels.cpu.points import chunk_size
 from fastseg.pipeline import label_order
 
 TOLERANCES = [1e-4, 0]

@@ -53,55 +53,45 @@ class ColorCounter(TableCounter):
 
     def distinct(self) -> tuple[Array, Array]:
         """See `Counter.distinct`."""
-        keys, counts = self._listed()
-        parts: list[Array] = []
         kernel = compiled(
             count.used_colors,
             array("uint64", 2),
             types.intp,
             types.intp,
-            array("uint64", written=True),
+            array("uint32", written=True),
+            array("int64", written=True),
         )
         words = self.tables.view(np.uint64)
         step = words.shape[1] // 32
-        free: list[Array] = []
+        free: list[tuple[Array, Array]] = []
+        parts: list[tuple[Array, Array]] = []
 
-        def task(chunk: int) -> Array:
+        def task(chunk: int) -> tuple[Array, Array]:
             # New memory would cost more than the scan: buffers are handed on.
             try:
                 found = free.pop()
             except IndexError:
-                found = np.empty(8 * step, np.uint64)
-            used = found[: kernel(words, chunk * step, (chunk + 1) * step, found)].copy()
+                found = np.empty(8 * step, np.uint32), np.empty(8 * step, np.int64)
+            n = kernel(words, chunk * step, (chunk + 1) * step, *found)
+            used = found[0][:n].copy(), found[1][:n].copy()
             free.append(found)
             return used
 
-        run_chunks(task, 32, self.n_threads, lambda _, found: parts.append(found))
-        # The value in reading order stands above the count: one sort carries both.
-        both = np.concatenate([*parts, (keys << np.uint64(40)) | counts])
-        both.sort()
-        keys, counts = both >> np.uint64(40), (both & np.uint64(2**40 - 1)).astype(np.int64)
-        first = np.concatenate([[True], keys[1:] != keys[:-1]])
-        if not first.all():
-            keys, counts = keys[first], np.add.reduceat(counts, np.flatnonzero(first))
-        codes = keys.astype(np.uint32)
+        run_chunks(task, 32, self.n_threads, lambda _, used: parts.append(used))
+        codes = np.concatenate([part[0] for part in parts])
+        counts = np.concatenate([part[1] for part in parts])
+        for listed, weight in ((self.carries, 256), (self.singles, 1)):
+            codes, counts = _with_listed(codes, counts, listed, weight)
+        self.order = codes
         values = np.empty((len(codes), 3), np.uint8)
         for f in range(3):
             values[:, f] = codes >> np.uint32(16 - 8 * f)
-        self.order = _swapped(codes)
         return values, counts
-
-    def _listed(self) -> tuple[Array, Array]:
-        """Keys and counts of what is not in the tables."""
-        none = np.empty(0, np.uint32)
-        carries, times = np.unique(np.concatenate([none, *self.carries]), return_counts=True)
-        singles, more = np.unique(np.concatenate([none, *self.singles]), return_counts=True)
-        keys = _swapped(np.concatenate([carries, singles])).astype(np.uint64)
-        return keys, np.concatenate([256 * times, more]).astype(np.uint64)
 
     def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
-        by_code = np.empty(2**24, labels.dtype)
+        # The counts are not needed any more, and their memory is at hand.
+        by_code = np.empty(2**24, labels.dtype) if labels.itemsize > 1 else self.tables[0]
         by_code[self.order] = table
         words, head, tail = _words(pixels)
         for part in (slice(head), slice(tail, None)):
@@ -126,20 +116,31 @@ class ColorCounter(TableCounter):
 
 def _color_codes(colors: Array) -> Array:
     wide = colors.astype(np.uint32)
-    return wide[:, 0] | (wide[:, 1] << np.uint32(8)) | (wide[:, 2] << np.uint32(16))
+    return (wide[:, 0] << np.uint32(16)) | (wide[:, 1] << np.uint32(8)) | wide[:, 2]
 
 
-def _swapped(codes: Array) -> Array:
-    """Codes with their lowest byte at the top, so that they sort as values do; and back."""
-    middle = codes & np.uint32(0xFF00)
-    return ((codes & np.uint32(0xFF)) << np.uint32(16)) | middle | (codes >> np.uint32(16))
+def _with_listed(
+    codes: Array, counts: Array, listed: list[Array], weight: int
+) -> tuple[Array, Array]:
+    """Ascending codes and their counts, with ``weight`` more for each code that is listed."""
+    more, times = np.unique(np.concatenate([codes[:0], *listed]), return_counts=True)
+    at = np.searchsorted(codes, more)
+    known = np.zeros(len(more), bool)
+    inside = at < len(codes)
+    known[inside] = codes[at[inside]] == more[inside]
+    counts[at[known]] += weight * times[known]
+    if not known.all():
+        # A count that is a multiple of 256 has left nothing in the table.
+        counts = np.insert(counts, at[~known], weight * times[~known])
+        codes = np.insert(codes, at[~known], more[~known])
+    return codes, counts
 
 
 def _words(pixels: Array) -> tuple[Array, int, int]:
     """Whole aligned groups of four pixels as 32-bit words, their first pixel and their end."""
     head = min(pixels.ctypes.data % 4, len(pixels))
     tail = head + (len(pixels) - head) // 4 * 4
-    return pixels[head:tail].reshape(-1).view(np.uint32), head, tail
+    return pixels[head:tail].reshape(-1).view("<u4"), head, tail
 
 
 def _in_pixels(tick: Tick | None, pixels: Array) -> Tick | None:

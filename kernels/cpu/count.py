@@ -49,14 +49,24 @@ def label_bins(
 
 
 @njit(nogil=True, inline="always")
+def swapped(word):
+    """Word with its bytes in the opposite order; the compiler knows an instruction for it."""
+    byte = np.uint32(0xFF)
+    low = (word << np.uint32(24)) | (((word >> np.uint32(8)) & byte) << np.uint32(16))
+    high = (((word >> np.uint32(16)) & byte) << np.uint32(8)) | (word >> np.uint32(24))
+    # Numba shifts in 64 bits.
+    return np.uint32(low | high)
+
+
+@njit(nogil=True, inline="always")
 def four_colors(words, i):
-    """Codes red + 256 green + 65536 blue of the four pixels whose bytes are three words."""
-    a, b, c = words[i], words[i + 1], words[i + 2]
+    """Codes 65536 red + 256 green + blue of the four pixels whose bytes are three words."""
+    a, b, c = swapped(words[i]), swapped(words[i + 1]), swapped(words[i + 2])
     return (
-        a & np.uint32(0xFFFFFF),
-        (a >> np.uint32(24)) | ((b & np.uint32(0xFFFF)) << np.uint32(8)),
-        (b >> np.uint32(16)) | ((c & np.uint32(0xFF)) << np.uint32(16)),
-        c >> np.uint32(8),
+        a >> np.uint32(8),
+        ((a & np.uint32(0xFF)) << np.uint32(16)) | (b >> np.uint32(16)),
+        ((b & np.uint32(0xFFFF)) << np.uint32(8)) | (c >> np.uint32(24)),
+        c & np.uint32(0xFFFFFF),
     )
 
 
@@ -72,7 +82,7 @@ def count_color(code, table, carries, n_carries):
 
 
 def count_colors(
-    words,  # IN (3 n / 4,) uint32, the bytes of pixels of three channels
+    words,  # IN (3 n / 4,) little-endian uint32, the bytes of pixels of three channels
     start,  # first word of the chunk, a multiple of 3
     stop,  # end of the chunk
     table,  # INOUT (2**24,) uint8, counts modulo 256; bytes, to stay near the caches
@@ -90,7 +100,7 @@ def count_colors(
 
 
 def label_colors(
-    words,  # IN (3 n / 4,) uint32, the bytes of pixels of three channels
+    words,  # IN (3 n / 4,) little-endian uint32, the bytes of pixels of three channels
     start,  # first word of the chunk, a multiple of 3
     stop,  # end of the chunk
     table,  # IN (2**24,) label of each code
@@ -110,9 +120,10 @@ def used_colors(
     tables,  # IN (n_tables, 2**21) uint64, eight counts each
     start,  # first word of the chunk, a multiple of 32
     stop,  # end of the chunk
-    found,  # OUT (as many as may be used,) uint64
+    codes,  # OUT (as many as may be used,) uint32, ascending
+    counts,  # OUT (as many as may be used,) int64
 ):
-    """List colours in use as red, green, blue above 40 bits of their count; return how many."""
+    """List colours in use and their counts; return how many there are."""
     n = 0
     byte = np.uint64(0xFF)
     for block in range(start, stop, 32):
@@ -134,10 +145,8 @@ def used_colors(
                     total = np.uint64(0)
                     for t in range(tables.shape[0]):
                         total += (tables[t, i] >> shift) & byte
-                    code = np.uint64(8 * i + lane)
-                    key = ((code & byte) << np.uint64(16)) | (code & np.uint64(0xFF00))
-                    key |= code >> np.uint64(16)
-                    found[n] = (key << np.uint64(40)) | total
+                    codes[n] = np.uint32(8 * i + lane)
+                    counts[n] = np.int64(total)
                     n += 1
                 word >>= np.uint64(8)
                 lane += 1

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit, types
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
-from .backend import CpuPoints
 from .jit import array, compiled
+from .points import CpuPoints
 from .pool import run_chunks
 
 # Points between two prefix sums.

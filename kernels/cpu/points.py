@@ -1,0 +1,184 @@
+"""Points in main memory: the protocol over the Numba kernels, chunk by chunk on our threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..backend import Array, Farthest, FloatArray, Partials, Tick
+from . import lloyd
+from .cells import MIN_CLUSTERS, Cells, worthwhile
+from .pool import run_chunks
+
+T = TypeVar("T")
+
+_NONE = np.empty(0)
+
+# A chunk takes milliseconds, so that Ctrl-C and progress are answered, and is at
+# least a tile. Its size depends on the problem and never on the threads.
+_CHUNK_WORK = 2**25
+_MAX_CHUNK = 2**18
+_MIN_CHUNK = 2**9
+
+
+def chunk_size(n_features: int, n_clusters: int) -> int:
+    """Points in a chunk, a multiple of every kernel's tile."""
+    wanted = _CHUNK_WORK // (n_features * n_clusters)
+    return max(_MIN_CHUNK, min(_MAX_CHUNK, wanted) // _MIN_CHUNK * _MIN_CHUNK)
+
+
+class CpuPoints:
+    """Points in main memory, used in place."""
+
+    def __init__(
+        self, values: Array, weights: FloatArray | None, repeated: bool, n_threads: int
+    ) -> None:
+        self.values = values
+        self.n_points, self.n_features = values.shape
+        self.weights = weights
+        self.repeated = repeated
+        self.n_threads = n_threads
+        self.cells: Cells | None = None
+        self.unroll = (0,) * (self.n_features if self.n_features <= lloyd.MAX_UNROLLED else 0)
+
+    def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
+        """See `Points.accumulate`."""
+        if len(centers) >= MIN_CLUSTERS and self.repeated and self.weights is not None:
+            if self.cells is None and worthwhile(self.values):
+                self.cells = Cells(self.values, self.weights, self.n_threads)
+            if self.cells is not None:
+                return self.cells.accumulate(centers, tick)
+        kernel = self._kernel(lloyd.accumulate)
+        weights = self._weights()
+
+        def task(start: int, stop: int) -> Partials:
+            sums = np.empty_like(centers)
+            totals = np.empty(len(centers))
+            inertia = kernel(self.values, weights, centers, start, stop, self.unroll, sums, totals)
+            return Partials(sums, totals, inertia)
+
+        return self._fold(task, Partials.merge, len(centers), tick)
+
+    def assign(
+        self,
+        centers: FloatArray,
+        *,
+        labels: Array | None = None,
+        first_label: int = 0,
+        tick: Tick | None = None,
+    ) -> Array:
+        """See `Points.assign`."""
+        if labels is None:
+            labels = np.empty(self.n_points, np.int32)
+        kernel = self._kernel(lloyd.assign, labels.dtype.name)
+
+        def task(start: int, stop: int) -> None:
+            kernel(self.values, centers, start, stop, self.unroll, first_label, labels, _NONE)
+
+        self._fold(task, lambda a, b: None, len(centers), tick)
+        return labels
+
+    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
+        """See `Points.farthest`."""
+        kernel = self._kernel(lloyd.assign, "int32")
+
+        def task(start: int, stop: int) -> Farthest:
+            values = self.values[start:stop]
+            weights = None if self.weights is None else self.weights[start:stop]
+            labels = np.empty(len(values), np.int32)
+            distances = np.empty(len(values))
+            kernel(values, centers, 0, len(values), self.unroll, 0, labels, distances)
+            return Farthest.of(size, values, weights, labels, distances, self.repeated)
+
+        return self._fold(task, Farthest.merge, len(centers), tick)
+
+    def sampler(self) -> CpuSampler:
+        """See `Points.sampler`."""
+        return CpuSampler(self)
+
+    def _kernel(self, kernel: Callable[..., Any], out: str = "") -> Any:
+        return lloyd.kernel_for(kernel, self.values.dtype.name, self.n_features, out)
+
+    def _weights(self) -> FloatArray:
+        return _NONE if self.weights is None else self.weights
+
+    def _fold(
+        self,
+        task: Callable[[int, int], T],
+        merge: Callable[[T, T], T],
+        n_clusters: int,
+        tick: Tick | None,
+    ) -> T:
+        """Results of ``task(start, stop)`` of all chunks, merged in their order."""
+        step = chunk_size(self.n_features, n_clusters)
+        total: list[T] = []
+
+        def consume(chunk: int, result: T) -> None:
+            total[:] = [merge(total[0], result)] if total else [result]
+
+        run_chunks(
+            lambda chunk: task(chunk * step, min((chunk + 1) * step, self.n_points)),
+            -(-self.n_points // step),
+            self.n_threads,
+            consume,
+            None if tick is None else lambda n: tick(min(n * step, self.n_points), self.n_points),
+        )
+        return total[0]
+
+
+def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
+    return a + b
+
+
+class CpuSampler:
+    """Sampler of k-means++, which keeps every point's distance to its closest centre."""
+
+    def __init__(self, points: CpuPoints) -> None:
+        self.points = points
+        self.closest = np.full(points.n_points, np.inf)
+        self.step = chunk_size(points.n_features, 1)
+        self.chunk_totals = _NONE
+
+    def add(self, center: FloatArray, tick: Tick | None = None) -> float:
+        """See `Sampler.add`."""
+        self.chunk_totals = self._totals(center[None], True, tick)[:, 0]
+        return float(np.cumsum(self.chunk_totals)[-1])
+
+    def potentials(self, candidates: FloatArray, tick: Tick | None = None) -> FloatArray:
+        """See `Sampler.potentials`."""
+        potentials: FloatArray = np.cumsum(self._totals(candidates, False, tick), axis=0)[-1]
+        return potentials
+
+    def draw(self, thresholds: FloatArray) -> Array:
+        """See `Sampler.draw`."""
+        points = self.points
+        ends = np.cumsum(self.chunk_totals)
+        rows = np.empty(len(thresholds), np.int64)
+        for i, threshold in enumerate(thresholds):
+            chunk = min(int(np.searchsorted(ends, threshold)), len(ends) - 1)
+            part = slice(chunk * self.step, min((chunk + 1) * self.step, points.n_points))
+            masses = self.closest[part]
+            if points.weights is not None:
+                masses = masses * points.weights[part]
+            before = ends[chunk - 1] if chunk else 0.0
+            row = int(np.searchsorted(np.cumsum(masses), threshold - before))
+            rows[i] = part.start + min(row, len(masses) - 1)
+        return points.values[rows]
+
+    def _totals(self, candidates: FloatArray, update: bool, tick: Tick | None) -> FloatArray:
+        points = self.points
+        kernel = points._kernel(lloyd.potentials)
+        weights = points._weights()
+
+        def task(start: int, stop: int) -> list[FloatArray]:
+            totals = np.empty(len(candidates))
+            kernel(
+                points.values, weights, candidates, start, stop, points.unroll,
+                self.closest, update, totals,
+            )  # fmt: skip
+            return [totals]
+
+        totals: list[FloatArray] = points._fold(task, _joined, 1, tick)
+        return np.stack(totals)

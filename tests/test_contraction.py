@@ -1,0 +1,77 @@
+"""No product is fused into a sum: a fused one is rounded once, and other machines twice.
+
+The machine code of the kernels is searched for fused multiply-adds, as compiled for
+this processor, and from the same intermediate code for 64-bit Arm and for x86 with
+AVX-512 where this build of LLVM knows them.
+"""
+
+import re
+
+import llvmlite.binding as llvm
+import pytest
+
+from fastseg.kernels.cpu import filtering, lloyd
+from fastseg.kernels.cpu.cells import Cells
+
+FUSED = re.compile(r"\b(v?f[n]?m(add|sub|la|ls)\w*|fnmadd|fnmsub)\b")
+TARGETS = {
+    "aarch64-unknown-linux-gnu": ("generic", "+neon"),
+    "x86_64-unknown-linux-gnu": ("skylake-avx512", "+fma"),
+}
+
+
+def kernels():
+    for n_features in (1, 3, 20):
+        yield lloyd.kernel_for(lloyd.accumulate, "uint8", n_features)
+        yield lloyd.kernel_for(lloyd.assign, "float32", n_features, "int32")
+        yield lloyd.kernel_for(lloyd.potentials, "uint16", n_features)
+    import numpy as np
+
+    cells = Cells(np.zeros((64, 3), np.uint8), np.ones(64), 1)
+    yield cells._kernel(filtering.accumulate_cells)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    """Intermediate and machine code of each kernel, compiled anew: the cache keeps no source."""
+    from numba import njit
+
+    found = []
+    for kernel in kernels():
+        (signature,) = kernel.signatures
+        fresh = njit(signature, nogil=True)(kernel.py_func)
+        found.append((fresh.inspect_llvm(signature), fresh.inspect_asm(signature)))
+    return found
+
+
+def test_the_search_finds_what_it_should():
+    for line in ("vfmadd231pd %zmm1", "fmla v0.2d, v1.2d", "fmadd d0, d1", "fnmsub d0, d1"):
+        assert FUSED.search(line)
+    for line in ("vmulpd %zmm0", "fmul v0.2d", "vaddpd %ymm1", "fadd d0"):
+        assert not FUSED.search(line)
+
+
+def test_here(codes):
+    for _, assembly in codes:
+        assert "mul" in assembly
+        assert not FUSED.search(assembly)
+
+
+@pytest.mark.parametrize("triple", TARGETS)
+def test_elsewhere(codes, triple):
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        target = llvm.Target.from_triple(triple)
+    except RuntimeError:
+        pytest.skip(f"this build of LLVM has no {triple}")
+    cpu, features = TARGETS[triple]
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=3)
+    for intermediate, _ in codes:
+        text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', intermediate)
+        text = re.sub(r'target datalayout = ".*"\n', "", text)
+        # What only x86 has, in the counting of references, becomes a call to somewhere.
+        text = text.replace("llvm.x86.", "elsewhere.").replace(" immarg", "")
+        assembly = machine.emit_assembly(llvm.parse_assembly(text))
+        assert "mul" in assembly
+        assert not FUSED.search(assembly)
