@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .choosing_k import Scan, scan
     from .dispatch import available_backends
     from .estimator import KMeans
     from .functional import k_means
@@ -25,11 +26,13 @@ _HOMES = {
     "ConvergenceWarning": "solver",
     "KMeans": "estimator",
     "Model": "model",
+    "Scan": "choosing_k",
     "Segmentation": "model",
     "Stopped": "progress",
     "available_backends": "dispatch",
     "k_means": "functional",
     "load_model": "model",
+    "scan": "choosing_k",
     "segment": "pipeline",
 }
 
@@ -37,12 +40,14 @@ __all__ = [
     "ConvergenceWarning",
     "KMeans",
     "Model",
+    "Scan",
     "Segmentation",
     "Stopped",
     "__version__",
     "available_backends",
     "k_means",
     "load_model",
+    "scan",
     "segment",
 ]
 

@@ -1,34 +1,32 @@
-"""Choosing the number of clusters: every k solved on one summary, and measured."""
+"""Choosing the number of clusters: an image scanned over several of them."""
 
 from __future__ import annotations
 
 import math
 import os
-import time
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .color import ColorSpace
 from .color import color_space as find_color_space
+from .color import label_order
 from .dispatch import choose_backend
+from .init_centers import check_random_state
 from .io import atomic_write, check_output, read_image
-from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Problem, Tick
-from .methods import DEFAULT_INIT, choose_method, mean_values
+from .kernels.backend import FloatArray, Problem
+from .methods import DEFAULT_INIT
 from .pixels import as_pixels
 from .progress import Callback, Progress
-from .solver import ConvergenceWarning, check_parameters, solve, tolerance
-from .summary import distinct_up_to, summarize
+from .solver import check_parameters
+from .summary import summarize
+from .sweep import AUTO_RANGE, check_named_init, choose, count_distinct, solve_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AUTO_RANGE = range(2, 11)  # what n_clusters="auto" scans
 PLOT_SUFFIXES = (".pdf", ".png", ".svg")
-_BLOCK = 2**13  # rows measured at once, whose distances stay in the cache
 
 
 @dataclass(eq=False)
@@ -45,27 +43,25 @@ class Scan:
         Share 1 - inertia / total sum of squares about the mean.
     silhouette : ndarray of shape (n_ks,), float64
         Simplified silhouette: the pixels' mean of 1 - a / b, a being the distance to
-        the own centre and b to the next; NaN for k = 1.
+        the own centre and b that to the next; NaN for k = 1.
     calinski_harabasz : ndarray of shape (n_ks,), float64
         Variance between the clusters over that within, each by its degrees of
-        freedom; NaN for k = 1, infinite where the clusters hold equal pixels only.
+        freedom; NaN for k = 1, infinite where no cluster has two different pixels.
     elbow : int or None
-        The k at the knee of the inertia, None where there is none.
+        The k at the knee of the inertia over this range of k, None where there is none.
     best : int
-        The k chosen: the elbow, else the k of the largest silhouette.
+        The k to choose: the elbow, else the one of the largest silhouette.
     reason : str
         Why, in words.
     centers : dict of int to ndarray of shape (k, n_channels), float64
-        Centres for each k in image units, ordered as `segment` orders labels.
-    n_iter, converged : dict of int to int, to bool
-        Iterations of the best run for each k (0 for the global optimum), and whether it
+        Centres for each k in image units, in the order of the labels of `segment`.
+    n_iter, converged : dict of int to int, dict of int to bool
+        Iterations of the best run for each k, 0 for the global optimum, and whether it
         converged before ``max_iter``.
     method, color_space, backend : str
         How and where the clusters were found.
     n_pixels, n_left_out : int
         Pixels clustered, and left out.
-    seconds : dict of str to float
-        Seconds spent in the stages count and scan.
     """
 
     n_clusters: tuple[int, ...]
@@ -83,21 +79,27 @@ class Scan:
     color_space: str
     backend: str
     n_pixels: int
-    n_left_out: int = 0
-    seconds: dict[str, float] = field(default_factory=dict, repr=False)
+    n_left_out: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for strict JSON: lists along ``n_clusters``, None for what is not finite."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """Everything for strict JSON: lists along ``n_clusters``, None for what is not finite."""
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("inertia", "explained", "silhouette", "calinski_harabasz"):
+            entries[name] = [x if math.isfinite(x) else None for x in entries[name].tolist()]
+        for name in ("n_iter", "converged"):
+            entries[name] = list(entries[name].values())
+        entries["n_clusters"] = list(self.n_clusters)
+        entries["centers"] = [centers.tolist() for centers in self.centers.values()]
+        return entries
 
     def plot(self, path_or_ax: Any = None, *, overwrite: bool = False) -> Figure:
-        """Draw the inertia against k with the elbow marked (scree plot), and the silhouettes.
+        """Draw a scree plot, the inertia against k, and below it the silhouettes.
 
         Parameters
         ----------
         path_or_ax : path, Axes or pair of Axes, optional
-            File to write (.png, .svg or .pdf; whole or absent), or matplotlib's axes to
-            draw in: one for the inertia alone, two for the silhouettes as well.
+            File to write (.png, .svg or .pdf; it is whole or absent), or axes of
+            matplotlib to draw in: one for the inertia, two for the silhouettes as well.
         overwrite : bool
             Whether an existing file may be replaced.
 
@@ -116,42 +118,41 @@ class Scan:
         require_matplotlib()
         from matplotlib.figure import Figure
 
-        if path_or_ax is not None and not isinstance(path_or_ax, (str, os.PathLike)):
-            axes = np.atleast_1d(np.asarray(path_or_ax, dtype=object)).ravel()
-            self._draw(axes)
-            drawn: Figure = axes[0].figure
-            return drawn
-        if path_or_ax is not None:
-            check_output(path_or_ax, overwrite, PLOT_SUFFIXES)
-        figure = Figure(figsize=(6.4, 7.0), layout="constrained", dpi=120)
-        self._draw(figure.subplots(2, sharex=True))
-        if path_or_ax is not None:
-            suffix = os.path.splitext(path_or_ax)[1].lower()
-            with atomic_write(path_or_ax, overwrite=overwrite) as file:
-                figure.savefig(file, format=suffix[1:])
+        path = path_or_ax if isinstance(path_or_ax, (str, os.PathLike)) else None
+        if path is not None:
+            check_output(path, overwrite, PLOT_SUFFIXES)
+        if path is None and path_or_ax is not None:
+            axes = np.ravel(np.asarray(path_or_ax, dtype=object))
+        else:
+            drawing = Figure(figsize=(6.4, 7.2), dpi=120, layout="constrained")
+            axes = drawing.subplots(2, sharex=True)
+        self._draw(axes)
+        figure: Figure = axes[0].figure
+        if path is not None:
+            with atomic_write(path, overwrite=overwrite) as file:
+                figure.savefig(file, format=os.path.splitext(path)[1][1:].lower())
         return figure
 
     def _draw(self, axes: Any) -> None:
-        panels = (("inertia", self.inertia), ("simplified silhouette", self.silhouette))
-        for ax, (name, values) in zip(axes, panels, strict=False):
+        here = self.n_clusters.index(self.best)
+        mark = f"{'elbow' if self.best == self.elbow else 'chosen'}: k = {self.best}"
+        curves = (("inertia", self.inertia), ("simplified silhouette", self.silhouette))
+        for ax, (name, values) in zip(axes, curves, strict=False):
+            ax.axvline(self.best, color="#c0392b", linestyle="--", linewidth=1)
             ax.plot(self.n_clusters, values, "o-", color="#1f4e79")
-            ax.set_ylabel(name)
+            ax.plot(self.best, values[here], "o", color="#c0392b", markersize=9, label=mark)
+            ax.set(ylabel=name, xlabel="number of clusters k" if ax is axes[-1] else "")
             ax.grid(alpha=0.3)
             ax.spines[["top", "right"]].set_visible(False)
-            ax.axvline(self.best, color="#c0392b", linestyle="--", linewidth=1)
-            here = self.n_clusters.index(self.best)
-            mark = "elbow" if self.best == self.elbow else "chosen"
-            ax.plot(self.best, values[here], "o", color="#c0392b", markersize=9,
-                    label=f"{mark}: k = {self.best}")  # fmt: skip
-            ax.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].set_ylim(bottom=0)
+            if len(self.n_clusters) <= 20:
+                ax.set_xticks(self.n_clusters)
+        share = f"{100 * self.explained[here]:.1f} %"
+        axes[0].set(ylim=(0, None), title=f"k = {self.best} explains {share} of the variance")
         axes[0].legend(frameon=False)
-        axes[0].set_title(f"{self.explained[here]:.1%} of the variance explained by k = {self.best}")
-        axes[-1].set_xlabel("number of clusters k")
 
 
 def require_matplotlib() -> None:
-    """Raise ImportError with the extra to install where matplotlib is missing."""
+    """Raise ImportError with what to install where matplotlib is missing."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
@@ -180,7 +181,7 @@ def scan(
 ) -> Scan:
     """Cluster an image into several numbers of clusters, to choose one of them.
 
-    The pixels are counted once for all k, and everything else is done on the counts.
+    The pixels are counted once for all k; the rest is done on the distinct values.
 
     Parameters
     ----------
@@ -188,17 +189,15 @@ def scan(
         Grey or multichannel image or volume, as for `segment`.
     n_clusters : iterable of int
         Numbers of clusters in any order, at most the number of distinct pixels.
-    method : {"auto", "optimal", "lloyd"}
-        As for `segment`; the global optima of one channel are found in one go.
     init : {"k-means++", "random"}
         Starting centres.
     random_state : int, RandomState, Generator or None
-        Source of the draws; an integer gives each k the clusters `segment` finds with it.
-    n_init, max_iter, tol, mask, nodata, channel_axis, color_space, backend, n_threads
-        As for `segment`.
+        Source of the draws. With an integer each k gets the clusters `segment` finds.
+    method, n_init, max_iter, tol, mask, nodata, channel_axis, color_space, backend, n_threads
+        As for `segment`. The global optima of one channel are found for all k in one go.
     callback : callable, optional
         ``callback(stage, done, total, info)`` is called several times a second with the
-        stage "count", then "scan" (numbers of clusters done, ``info`` telling which is
+        stage "count", then "scan" (numbers of clusters done, ``info`` telling the one
         under way), and stops the work by returning True.
 
     Returns
@@ -218,32 +217,85 @@ def scan(
     Warns
     -----
     ConvergenceWarning
-        If the best run of some k stopped at ``max_iter``.
+        If the best run for some k stopped at ``max_iter``.
 
     References
     ----------
     V. Satopää, J. Albrecht, D. Irwin, B. Raghavan, "Finding a 'Kneedle' in a haystack:
     detecting knee points in system behavior", ICDCS Workshops, 2011.
     E. R. Hruschka, L. N. de Castro, R. J. G. B. Campello, "Evolutionary algorithms for
-    clustering gene-expression data", ICDM, 2004 (the simplified silhouette).
+    clustering gene-expression data", ICDM, 2004.
     L. Vendramin, R. J. G. B. Campello, E. R. Hruschka, "Relative clustering validity
     criteria: a comparative overview", Statistical Analysis and Data Mining 3, 2010.
     T. Caliński, J. Harabasz, "A dendrite method for cluster analysis", Communications
     in Statistics 3, 1974.
     """
     ks = _as_ks(n_clusters)
+    check_named_init(init)
     progress = Progress(callback)
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     space = find_color_space(color_space, pixels.dtype, d)
+    check_parameters(ks[-1], init, n_init, max_iter, tol, d)
+    check_random_state(random_state)
     chosen = choose_backend(Problem(n, d, ks[-1], pixels.values.dtype.name), backend).backend
-    solver = _Solver(
-        method=method, init=init, n_init=n_init, max_iter=max_iter, tol=tol,
-        random_state=random_state, backend=chosen, n_threads=n_threads,
-    )  # fmt: skip
-    solver.check(ks[-1], d)
-    start = time.perf_counter()
+    progress.report("count", 0, n)
     summary = summarize(pixels.values, chosen, n_threads=n_threads, tick=progress.tick("count"))
-    counted = time.perf_counter()
+    progress.report("count", n, n)
+    values = pixels.values if summary is None else summary.values
+    weights = None if summary is None else summary.counts.astype(np.float64)
+    n_distinct = count_distinct(values, weights, ks[-1])
+    if ks[-1] > n_distinct:
+        raise ValueError(
+            f"n_clusters={ks[-1]} is more than the image's {n_distinct} distinct pixels;"
+            f" ask for at most {n_distinct}"
+        )
+    method, rows = solve_all(
+        values, weights, ks, method=method, space=space, init=init, n_init=n_init,
+        max_iter=max_iter, tol=tol, random_state=random_state, backend=chosen,
+        n_threads=n_threads, progress=progress,
+    )  # fmt: skip
+    elbow, best, reason = choose(ks, rows)
+    inertia, explained, silhouette, index = np.array([row.measures for row in rows]).T
+    return Scan(
+        n_clusters=tuple(ks),
+        inertia=inertia,
+        explained=explained,
+        silhouette=silhouette,
+        calinski_harabasz=index,
+        elbow=elbow,
+        best=best,
+        reason=reason,
+        centers={k: _in_label_order(row.centers) for k, row in zip(ks, rows, strict=True)},
+        n_iter={k: row.n_iter for k, row in zip(ks, rows, strict=True)},
+        converged={k: row.converged for k, row in zip(ks, rows, strict=True)},
+        method=method,
+        color_space=color_space,
+        backend=chosen.name,
+        n_pixels=n,
+        n_left_out=pixels.n_left_out,
+    )
+
+
+def _as_ks(n_clusters: Any) -> list[int]:
+    """Numbers of clusters, ascending and each once."""
+    if isinstance(n_clusters, (str, bytes)) or not isinstance(n_clusters, Iterable):
+        raise TypeError(
+            "n_clusters must be whole numbers of clusters, such as range(2, 11) or [2, 4, 8],"
+            f" got {n_clusters!r}"
+        )
+    ks = list(n_clusters)
+    if not ks:
+        raise ValueError("n_clusters is empty; give numbers of clusters such as range(2, 11)")
+    for k in ks:
+        if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)):
+            raise TypeError(f"n_clusters must hold whole numbers, got {k!r}")
+        if k < 1:
+            raise ValueError(f"n_clusters must be at least 1, got {k}")
+    return sorted({int(k) for k in ks})
+
+
+def _in_label_order(centers: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(centers[label_order(centers)])

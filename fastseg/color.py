@@ -41,6 +41,10 @@ _LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
 _LAB_OFFSET = np.array([-16.0, 0.0, 0.0])
 
 
+# Weights of Rec. ITU-R BT.709, applied to the channels as they are.
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+
+
 @dataclass(frozen=True)
 class ColorSpace:
     """A colour space, and the value that stands for full intensity in the image."""
@@ -101,6 +105,17 @@ def color_space(name: Any, dtype: np.dtype[Any], n_channels: int) -> ColorSpace:
             " convert the image, or use color_space='rgb'"
         )
     return ColorSpace(name, full)
+
+
+def label_order(centers: FloatArray) -> Array:
+    """Order of the labels: ascending luminance, ties by channel values.
+
+    Luminance is Rec. 709's for three channels, the mean of the channels otherwise.
+    """
+    d = centers.shape[1]
+    weights = _LUMINANCE if d == 3 else np.full(d, 1.0 / d)
+    luminance = (centers * weights).sum(axis=1)
+    return np.lexsort([*centers.T[::-1], luminance])
 
 
 def _product(colors: FloatArray, matrix: FloatArray) -> FloatArray:

@@ -225,6 +225,8 @@ class Segmentation(Model):
         Seconds spent in each stage: count, fit (starts and iterations), labels.
     init_centers : ndarray of shape (n_clusters, n_channels)
         Starting centres of the best run, in the order in which they were drawn.
+    chosen_k_reason : str or None
+        Why there are so many clusters, where their number was chosen.
     """
 
     labels: Array = field(kw_only=True)
@@ -233,6 +235,7 @@ class Segmentation(Model):
     reason: str = field(kw_only=True)
     seconds: dict[str, float] = field(kw_only=True, repr=False)
     init_centers: FloatArray | None = field(kw_only=True, repr=False)
+    chosen_k_reason: str | None = field(default=None, kw_only=True)
 
     def recolor(self) -> Array:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.

@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 
 from .color import color_space as find_color_space
+from .color import label_order
 from .dispatch import choose_backend
 from .init_centers import check_random_state
 from .io import read_image
-from .kernels.backend import Array, FloatArray, Problem
+from .kernels.backend import Problem
 from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
 from .model import Segmentation, choose_start_label, label_grid
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .solver import check_parameters
 from .summary import Summary, distinct_up_to, summarize
-
-# Weights of Rec. ITU-R BT.709, applied to the channels as they are.
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
 
 
 def segment(
     image: Any,
-    n_clusters: int = 8,
+    n_clusters: int | str = 8,
     *,
     method: str = "auto",
     init: Any = DEFAULT_INIT,
@@ -50,8 +49,9 @@ def segment(
     image : array_like, path or Image
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
         float64 are computed on as they are. Of a file, alpha 0 is left out.
-    n_clusters : int
-        Number of clusters, at most the number of distinct pixels.
+    n_clusters : int or "auto"
+        Number of clusters, at most the number of distinct pixels. "auto" chooses one
+        from 2 to 10 as `scan` does, and the result says why.
     method : {"auto", "optimal", "lloyd"}
         How to find the clusters. "optimal" is the global optimum of one channel,
         "lloyd" a local one by Lloyd's iterations. "auto" takes the optimum for one
@@ -92,9 +92,9 @@ def segment(
         Threads of the CPU backend; -1 or by default all that may be used.
     callback : callable, optional
         ``callback(stage, done, total, info)`` is called several times a second with
-        the stage ("count", "init", "iterations" or "labels"), and stops the work by
-        returning True. Iterations come with ``info`` of inertia and shift, None in
-        the first pass.
+        the stage ("count", "scan" where k is chosen, "init", "iterations", "optimal" or
+        "labels"), and stops the work by returning True. Iterations come with ``info``
+        of inertia and shift, None in the first pass.
 
     Returns
     -------
@@ -136,10 +136,14 @@ def segment(
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     space = find_color_space(color_space, pixels.dtype, d)
-    start, n_runs = check_parameters(n_clusters, init, n_init, max_iter, tol, d)
+    auto = isinstance(n_clusters, str) and n_clusters == "auto"
+    if auto:
+        check_named_init(init)
+    k: Any = AUTO_RANGE[-1] if auto else n_clusters
+    start, n_runs = check_parameters(k, init, n_init, max_iter, tol, d)
     generator = check_random_state(random_state)
     first_label = choose_start_label(start_label, pixels)
-    choice = choose_backend(Problem(n, d, n_clusters, pixels.values.dtype.name), backend)
+    choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
 
     clock = _Clock()
     progress.report("count", 0, n)
@@ -147,19 +151,27 @@ def segment(
         pixels.values, choice.backend, n_threads=n_threads, tick=progress.tick("count")
     )
     progress.report("count", n, n)
-    n_distinct = _check_distinct(pixels, summary, n_clusters)
     values = pixels.values if summary is None else summary.values
     weights = None if summary is None else summary.counts.astype(np.float64)
     clock.stop("count")
+    k_reason = None
+    if auto:
+        k, k_reason = choose_n_clusters(
+            values, weights, method=method, space=space, init=init, n_init=n_init,
+            max_iter=max_iter, tol=tol, random_state=random_state, backend=choice.backend,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        clock.stop("scan")
+    n_distinct = _check_distinct(pixels, summary, k)
 
     method = choose_method(
-        method, d, n_distinct, n_clusters, init=init, n_init=n_init, max_iter=max_iter, tol=tol
+        method, d, n_distinct, k, init=init, n_init=n_init, max_iter=max_iter, tol=tol
     )
     found = find_clusters(
         method,
         space.forward(values),
         weights,
-        n_clusters,
+        k,
         init=space.forward(start) if isinstance(start, np.ndarray) else start,
         n_init=n_runs,
         max_iter=max_iter,
@@ -172,7 +184,7 @@ def segment(
     # In label order before the last assignment, so that it equals predict's.
     means = found.centers
     if space.name != "rgb":
-        means = mean_values(values, weights, found.points.assign(found.centers), n_clusters)
+        means = mean_values(values, weights, found.points.assign(found.centers), k)
     order = label_order(means)
     centers = np.ascontiguousarray(found.centers[order])
     partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
@@ -202,19 +214,9 @@ def segment(
         backend=choice.backend.name,
         reason=choice.reason,
         seconds=clock.seconds,
+        chosen_k_reason=k_reason,
         init_centers=None if found.init_centers is None else space.backward(found.init_centers),
     )
-
-
-def label_order(centers: FloatArray) -> Array:
-    """Order of the labels: ascending luminance, ties by channel values.
-
-    Luminance is Rec. 709's for three channels, the mean of the channels otherwise.
-    """
-    d = centers.shape[1]
-    weights = _LUMINANCE if d == 3 else np.full(d, 1.0 / d)
-    luminance = (centers * weights).sum(axis=1)
-    return np.lexsort([*centers.T[::-1], luminance])
 
 
 def _axis_rule(channel_axis: Any) -> int | str | None:

@@ -16,12 +16,14 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["arrays", "progress", "io"],
-    ["dispatch", "init_centers", "summary", "pixels", "color"],
+    ["dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
     ["optimal_1d", "functional"],
     ["methods"],
+    ["sweep"],
     ["model", "estimator"],
     ["pipeline"],
+    ["choosing_k"],
     ["cli"],
 ]
 
@@ -94,7 +96,9 @@ def run(code, *options, cwd=None):
     ).stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich"])
+@pytest.mark.parametrize(
+    "module", ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich", "matplotlib"]
+)
 def test_importing_fastseg_loads_nothing_heavy(module):
     assert run(f"import sys, fastseg; print({module!r} in sys.modules)") == "False"
 

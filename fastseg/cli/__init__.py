@@ -19,6 +19,8 @@ from ..io import check_output
 from . import options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .jobs import Job, Source
     from .terminal import Bar
 
@@ -171,6 +173,34 @@ def predict(model: str, input_: str, output: str, as_json: bool, **given: Any) -
 
 
 @cli.command()
+@click.argument("input_", metavar="INPUT")
+@options.scanning
+@options.common
+def scan(input_: str, as_json: bool, **given: Any) -> None:
+    """Cluster INPUT into several numbers of clusters, and choose one of them.
+
+    Shown for each: the inertia, the share of the variance it explains, the
+    simplified silhouette and the index of Calinski and Harabasz. The number
+    chosen is the elbow of the inertia, else that of the largest silhouette.
+    """
+    from .scanning import scan_file, scan_lines, scan_table
+
+    with _bar() as bar:
+        job = scan_file(_source(input_, given), callback=bar, **given)
+    for note in job.image.notes if as_json else ():
+        _say("note", f"{job.source.path}: {note}")
+    if as_json:
+        click.echo(_json(job.as_dict()))
+        return
+    before, after = scan_lines(job)
+    for line in before:
+        click.echo(line)
+    _console().print(scan_table(job))
+    for line in after:
+        click.echo(line)
+
+
+@cli.command()
 @click.argument("input_", metavar="[INPUT]", required=False)
 @options.max_pixels
 @options.as_json
@@ -212,7 +242,7 @@ def _installation() -> dict[str, Any]:
 @click.argument("folder", metavar="[OUT_DIR]", default="demo")
 @options.n_clusters
 @options.overwrite
-def demo(folder: str, n_clusters: int | None, overwrite: bool) -> None:
+def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
     """Segment a photograph, draw the result, and do the same with scikit-learn."""
     from . import showcase
     from .jobs import segment_file
@@ -240,13 +270,9 @@ def _report(job: Job, as_json: bool, *more: str | None) -> None:
         for note in job.image.notes:
             _say("note", f"{job.source.path}: {note}")
         return
-    from rich.console import Console
-
     from . import terminal
 
-    # In a file the lines may be as long as they are.
-    width = None if sys.stdout.isatty() else 120
-    console = Console(file=sys.stdout, highlight=False, width=width)
+    console = _console()
     click.echo(f"{click.format_filename(job.source.path)}: {terminal.shape_words(job)}")
     for note in job.image.notes:
         click.echo(f"note: {note}")
@@ -256,6 +282,14 @@ def _report(job: Job, as_json: bool, *more: str | None) -> None:
     for path in (job.output, *more):
         if path is not None:
             click.echo(f"written: {click.format_filename(path)}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # In a file the lines may be as long as they are.
+    width = None if sys.stdout.isatty() else 120
+    return Console(file=sys.stdout, highlight=False, width=width)
 
 
 def _json(facts: dict[str, Any]) -> str:

@@ -83,6 +83,12 @@ class Job:
         """The label of each cluster in the written file."""
         return list(range(self.start_label, self.start_label + len(self.counts)))
 
+    @property
+    def chosen_k_reason(self) -> str | None:
+        """Why there are so many clusters, where their number was chosen."""
+        reason: str | None = getattr(self.model, "chosen_k_reason", None)
+        return reason
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but the labels, for strict JSON."""
         from ..model import Segmentation
@@ -101,6 +107,7 @@ class Job:
         if isinstance(model, Segmentation):
             for name in ("inertia", "n_iter", "converged", "method", "backend", "reason"):
                 entries[name] = getattr(model, name)
+            entries["chosen_k_reason"] = self.chosen_k_reason
         entries |= {
             "n_left_out": self.n_left_out,
             "start_label": self.start_label,
@@ -125,8 +132,8 @@ def segment_file(
     source: Source,
     output: str,
     *,
-    n_clusters: int | None = None,
-    init: str = NAMED_STARTS[0],
+    n_clusters: int | str | None = None,
+    init: str | None = None,
     start_label: int | None = None,
     model_path: str | None = None,
     overwrite: bool = False,
@@ -139,28 +146,23 @@ def segment_file(
     written, or none.
     """
     from ..pipeline import segment
+    from ..sweep import AUTO_RANGE
 
-    clock = _Clock()
-    inputs = (*source.files, init)
+    clock = Clock()
+    inputs = source.files if init is None else (*source.files, init)
     check_output(output, overwrite, WRITERS, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
-    if n_clusters is not None:
+    if isinstance(n_clusters, int):
         check_labels(output, n_clusters)
 
     callback("read", 0, 0, {})
     image, mask = source.read()
-    start: Any = init if init in NAMED_STARTS else read_centers(init, image.n_channels)
-    n_given = DEFAULT_N_CLUSTERS if init in NAMED_STARTS else len(start)
-    if n_clusters is None:
-        n_clusters = n_given
-    elif init not in NAMED_STARTS and n_clusters != n_given:
-        raise ValueError(
-            f"{n_given} starting centres are given, but {n_clusters} clusters asked for; "
-            "leave out -k, or change --init"
-        )
+    start = start_centers(init, image)
+    n_clusters = _fitting(n_clusters, start)
     first = int(_may_leave_out(image, mask, source.nodata)) if start_label is None else start_label
-    check_labels(output, n_clusters + first, image.grid)
+    n_most = n_clusters if isinstance(n_clusters, int) else AUTO_RANGE[-1]
+    check_labels(output, n_most + first, image.grid)
     clock.stop("read")
 
     result = segment(
@@ -190,6 +192,28 @@ def segment_file(
     )  # fmt: skip
 
 
+def start_centers(init: str | None, image: Image) -> Any:
+    """What the library takes for ``init``; a default is not the same as its name."""
+    from ..methods import DEFAULT_INIT
+
+    if init is None:
+        return DEFAULT_INIT
+    return init if init in NAMED_STARTS else read_centers(init, image.n_channels)
+
+
+def _fitting(n_clusters: int | str | None, start: Any) -> int | str:
+    """The number of clusters to make, in agreement with given starting centres."""
+    if isinstance(start, str):
+        return DEFAULT_N_CLUSTERS if n_clusters is None else n_clusters
+    if n_clusters not in (None, len(start)):
+        asked = "-k auto is" if n_clusters == "auto" else f"{n_clusters} clusters"
+        raise ValueError(
+            f"{len(start)} starting centres are given, but {asked} asked for; "
+            "leave out -k, or change --init"
+        )
+    return len(start)
+
+
 def predict_file(
     model_path: str,
     source: Source,
@@ -202,7 +226,7 @@ def predict_file(
     """Label an image file with the clusters of a saved model."""
     from ..model import load_model
 
-    clock = _Clock()
+    clock = Clock()
     check_output(output, overwrite, WRITERS, (*source.files, model_path))
     callback("read", 0, 0, {})
     model = load_model(model_path)
@@ -255,7 +279,7 @@ def _may_leave_out(image: Image, mask: NDArray[np.bool_] | None, nodata: float |
     return image.pixels.dtype.kind == "f" and bool(np.isnan(image.pixels).any())
 
 
-class _Clock:
+class Clock:
     """Seconds of the stages of a job."""
 
     def __init__(self) -> None:
@@ -263,6 +287,7 @@ class _Clock:
         self.start = self.last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
+        """End a stage; the next one begins."""
         now = time.perf_counter()
         self.seconds[stage] = now - self.last
         self.last = now

@@ -36,12 +36,21 @@ def _n_init(ctx: click.Context, param: click.Parameter, value: str) -> int | str
     return int(value)
 
 
-def _init(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def _named_start(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from .jobs import NAMED_STARTS
+
+    if value is not None and value not in NAMED_STARTS:
+        message = f"{value!r} is not one of {', '.join(NAMED_STARTS)}."
+        raise click.BadParameter(message, ctx, param)
+    return value
+
+
+def _init(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Refuse starting centres that cannot be understood, before anything is read."""
     from ..io import read_centers
     from .jobs import NAMED_STARTS
 
-    if value in NAMED_STARTS:
+    if value is None or value in NAMED_STARTS:
         return value
     try:
         read_centers(value)
@@ -51,6 +60,35 @@ def _init(ctx: click.Context, param: click.Parameter, value: str) -> str:
         message = f"{error}; k-means++ and random are taken, too"
         raise click.BadParameter(message, ctx, param) from error
     return value
+
+
+def _count_or_auto(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    count: int = _COUNT(value, param, ctx)
+    return count
+
+
+def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]:
+    """Take numbers of clusters such as 2:10 (both included) or 2,4,8."""
+    counts: set[int] = set()
+    for part in value.split(","):
+        ends = [end.strip() for end in part.split(":")]
+        if len(ends) > 2 or not all(end.isdecimal() for end in ends):
+            message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
+            raise click.BadParameter(message, ctx, param)
+        first, last = int(ends[0]), int(ends[-1])
+        if first < 1:
+            raise click.BadParameter(f"{value!r} goes below 1 cluster.", ctx, param)
+        if last < first:
+            raise click.BadParameter(f"{value!r} ends before it starts.", ctx, param)
+        if last - first >= _MAX_COUNTS:
+            message = f"{value!r} is more than {_MAX_COUNTS} numbers of clusters."
+            raise click.BadParameter(message, ctx, param)
+        counts.update(range(first, last + 1))
+    return sorted(counts)
 
 
 def _one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:
@@ -84,10 +122,12 @@ def _backends() -> tuple[str, ...]:
 
 
 _COUNT = click.IntRange(min=1)
+_MAX_COUNTS = 1000
 
 n_clusters = click.option(
-    "-k", "--clusters", "n_clusters", type=_COUNT, metavar="K",
-    help="Number of clusters; by default 8, or as many as there are given starting centres.",
+    "-k", "--clusters", "n_clusters", callback=_count_or_auto, metavar="K|auto",
+    help="Number of clusters; auto chooses one from 2 to 10 as 'fastseg scan' does. By default 8, "
+         "or as many as there are given starting centres.",
 )  # fmt: skip
 max_pixels = click.option(
     "--max-pixels", type=_COUNT, metavar="N",
@@ -98,13 +138,11 @@ as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON; the rest goes to stderr."
 )
 
-_CLUSTERING = (
-    n_clusters,
-    click.option("--method", default="auto", callback=_one_of(_methods),
-                 help="How to find the clusters: auto or lloyd."),
-    click.option("--init", default="k-means++", callback=_init,
-                 help="Starting centres: k-means++, random, a CSV file with a row each, or values "
-                      "such as 0.4,0.1 (one channel) or 10,20,30;40,50,60 (three)."),
+_METHOD = click.option(
+    "--method", default="auto", callback=_one_of(_methods),
+    help="How to find the clusters: auto, optimal (the global optimum, for one channel) or lloyd.",
+)  # fmt: skip
+_ITERATIONS = (
     click.option("--n-init", default="auto", callback=_n_init, metavar="N|auto",
                  help="Runs from different starts, of which the best is kept."),
     click.option("--max-iter", default=300, show_default=True, type=_COUNT, metavar="N",
@@ -115,12 +153,35 @@ _CLUSTERING = (
     click.option("--seed", "random_state", type=click.IntRange(0, 2**32 - 1), metavar="N",
                  help="Seed of the draws, for the same result every time."),
     click.option("--color-space", default="rgb", callback=_one_of(_color_spaces),
-                 help="Space in which distances are taken: rgb."),
+                 help="Space in which distances are taken: rgb (the channels as they are), lab, "
+                      "oklab or linear."),
+)  # fmt: skip
+
+_CLUSTERING = (
+    n_clusters,
+    _METHOD,
+    click.option("--init", callback=_init,
+                 help="Starting centres: k-means++ (the default), random, a CSV file with a row "
+                      "each, or values such as 0.4,0.1 (one channel) or 10,20,30;40,50,60 "
+                      "(three)."),
+    *_ITERATIONS,
     click.option("--start-label", type=click.IntRange(0, 1), metavar="0|1",
                  help="Label of the first cluster: by default 0, and 1 where pixels can be left "
                       "out, whose label is 0."),
     click.option("--model", "model_path", metavar="MODEL.json",
                  help="Save the clusters for 'fastseg predict'."),
+)  # fmt: skip
+
+_SCANNING = (
+    click.option("-k", "--clusters", "n_clusters", default="2:10", show_default=True,
+                 callback=_counts, metavar="FROM:TO|K,K,...",
+                 help="Numbers of clusters: a range, both ends included, or a list."),
+    click.option("--plot", "plot_path", metavar="FILE",
+                 help="Draw inertia and silhouette against k into a .png, .svg or .pdf file."),
+    _METHOD,
+    click.option("--init", callback=_named_start, metavar="NAME",
+                 help="Starting centres: k-means++ (the default) or random."),
+    *_ITERATIONS,
 )  # fmt: skip
 
 _COMMON = (
@@ -142,6 +203,11 @@ _COMMON = (
 def clustering(command: F) -> F:
     """Add the options of how to cluster."""
     return _with(_CLUSTERING, command)
+
+
+def scanning(command: F) -> F:
+    """Add the options of comparing numbers of clusters."""
+    return _with(_SCANNING, command)
 
 
 def common(command: F) -> F:

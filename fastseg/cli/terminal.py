@@ -16,7 +16,9 @@ _WORDS = {
     "read": "reading",
     "count": "counting colours",
     "init": "choosing starts",
+    "optimal": "finding the optimum",
     "iterations": "iterating",
+    "scan": "comparing numbers of clusters",
     "labels": "labelling",
     "write": "writing",
 }
@@ -60,9 +62,11 @@ class Bar:
     def __call__(self, stage: str, done: int, total: int, info: dict[str, Any]) -> None:
         """Show a stage and how far it is; a total of 0 stands for unknown."""
         words = _WORDS.get(stage, stage)
+        if stage == "scan" and "n_clusters" in info:
+            words = f"{info['n_clusters']} clusters"
         if stage == "iterations":  # how many are needed nobody knows
             words, done, total = f"iteration {done}", 0, 0
-            if "inertia" in info:
+            if info.get("inertia") is not None:
                 words += f", inertia {info['inertia']:.6g}"
         self._state = words, done, total or None
         self._update()
@@ -140,10 +144,13 @@ def summary_lines(job: Job) -> list[str]:
     lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
     model = job.model
     if isinstance(model, Segmentation):
+        if job.chosen_k_reason is not None:
+            lines.append(f"chosen: {model.n_clusters} clusters, because {job.chosen_k_reason}")
         end = "converged" if model.converged else "stopped before it converged"
-        lines.append(
-            f"method: {model.method}, {model.n_iter} iterations, {end}, inertia {model.inertia:.6g}"
-        )
+        how = f"{model.n_iter} iterations, {end}"
+        if model.method == "optimal":
+            how = "the global optimum"
+        lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
         lines.append(f"backend: {model.backend} ({model.reason})")
     return lines
 
