@@ -56,12 +56,13 @@ class ColorSpace:
         """Image colours (n, 3) in the space, float64; of "rgb" the same array."""
         if self.name == "rgb":
             return colors
-        linear = _to_linear(colors / self.full)
+        linear: FloatArray = _to_linear(colors / self.full)
         if self.name == "linear":
             return linear
         if self.name == "lab":
-            roots = _cube_root(_product(linear, _XYZ) / _WHITE)
-            return _product(roots, _LAB) + _LAB_OFFSET
+            lab: FloatArray = _product(_cube_root(_product(linear, _XYZ) / _WHITE), _LAB)
+            lab += _LAB_OFFSET
+            return lab
         return _product(np.cbrt(_product(linear, _CONES)), _OKLAB)
 
     def backward(self, colors: FloatArray) -> FloatArray:

@@ -13,13 +13,23 @@ from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .io import read_image
-from .kernels.backend import Array, Backend, FloatArray, Points, Problem
+from .kernels.backend import Array, Backend, FloatArray, Problem
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .summary import Summary, summarize
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels of an image, the label of the first cluster, and where they were made and why."""
+
+    labels: Array
+    start_label: int
+    backend: str
+    reason: str
 
 
 @dataclass(eq=False)
@@ -113,25 +123,40 @@ class Model:
         ValueError, TypeError
             If the image does not fit the model, or an argument is not as described.
         """
+        found = self.label(
+            image, mask=mask, nodata=nodata, allow_dtype=allow_dtype, backend=backend,
+            n_threads=n_threads, callback=callback,
+        )  # fmt: skip
+        return found.labels
+
+    def label(
+        self,
+        image: Any,
+        *,
+        mask: Any = None,
+        nodata: float | None = None,
+        allow_dtype: bool = False,
+        backend: str = "auto",
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+    ) -> Labelled:
+        """Do as `predict`, and tell with the labels how they were made."""
+        progress = Progress(callback)
         pixels = as_pixels(_read(image), self.axis_rule, mask, nodata, self.n_channels)
         self._check(pixels, allow_dtype)
+        fixed = 0 if self.fixed_start and self.start_label == 0 else None
+        first = max(self.start_label, choose_start_label(fixed, pixels))
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
-        chosen = choose_backend(problem, backend).backend
-        progress = Progress(callback)
-        summary = summarize(pixels.values, chosen, n_threads=n_threads, tick=progress.tick("count"))
-        values = pixels.values if summary is None else summary.values
+        choice = choose_backend(problem, backend)
+        tick = progress.tick("count")
+        summary = summarize(pixels.values, choice.backend, n_threads=n_threads, tick=tick)
         space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
-        points = chosen.put(space.forward(values), n_threads=n_threads)
-        first = self.start_label_for(pixels)
-        return label_grid(
-            pixels, summary, points, self.space_centers, first, progress, space, chosen
-        )
-
-    def start_label_for(self, pixels: Pixels) -> int:
-        """Label that `predict` gives the first cluster in another image."""
-        fixed = 0 if self.fixed_start and self.start_label == 0 else None
-        return max(self.start_label, choose_start_label(fixed, pixels))
+        labels = label_grid(
+            pixels, summary, self.space_centers, first,
+            space=space, backend=choice.backend, n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        return Labelled(labels, first, choice.backend.name, choice.reason)
 
     def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
         n_channels = pixels.values.shape[1]
@@ -352,30 +377,28 @@ def choose_start_label(start_label: Any, pixels: Pixels) -> int:
 def label_grid(
     pixels: Pixels,
     summary: Summary | None,
-    points: Points,
     centers: FloatArray,
     first_label: int,
-    progress: Progress,
+    *,
     space: ColorSpace,
     backend: Backend,
+    n_threads: int | None,
+    progress: Progress,
 ) -> Array:
     """Labels on the image's grid, in the smallest unsigned type.
 
-    ``points`` are the resident distinct values of the summary, whose labels are then
-    looked up for each pixel; without a summary they are the pixels.
+    Distinct values are labelled and looked up for each pixel, where they are counted.
     """
     last = first_label + len(centers) - 1
     working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
     labels = np.empty(len(pixels.values), working)
     tick = progress.tick("labels")
-    if summary is not None and summary.counter is None:
-        points = backend.put(space.forward(pixels.values))
-        summary = None
-    if summary is None:
+    if summary is None or summary.counter is None:
+        points = backend.put(space.forward(pixels.values), n_threads=n_threads)
         points.assign(centers, labels=labels, first_label=first_label, tick=tick)
     else:
-        assert summary.counter is not None
         table = np.empty(len(summary.values), working)
+        points = backend.put(space.forward(summary.values), n_threads=n_threads)
         points.assign(centers, labels=table, first_label=first_label)
         summary.counter.look_up(pixels.values, table, labels, tick)
     return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)

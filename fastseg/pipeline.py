@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from os import PathLike
 from typing import Any
 
@@ -17,7 +16,7 @@ from .kernels.backend import Problem
 from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
 from .model import Segmentation, choose_start_label, label_grid
 from .pixels import Pixels, as_pixels
-from .progress import Callback, Progress
+from .progress import Callback, Clock, Progress
 from .solver import check_parameters
 from .summary import Summary, distinct_up_to, summarize
 from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
@@ -145,7 +144,7 @@ def segment(
     first_label = choose_start_label(start_label, pixels)
     choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
 
-    clock = _Clock()
+    clock = Clock()
     progress.report("count", 0, n)
     summary = summarize(
         pixels.values, choice.backend, n_threads=n_threads, tick=progress.tick("count")
@@ -191,8 +190,9 @@ def segment(
     clock.stop("fit")
 
     labels = label_grid(
-        pixels, summary, found.points, centers, first_label, progress, space, choice.backend
-    )
+        pixels, summary, centers, first_label,
+        space=space, backend=choice.backend, n_threads=n_threads, progress=progress,
+    )  # fmt: skip
     clock.stop("labels")
     return Segmentation(
         centers=means[order],
@@ -236,16 +236,3 @@ def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) ->
             f" ask for at most {n_distinct}"
         )
     return None if summary is None else n_distinct
-
-
-class _Clock:
-    """Seconds of the stages of a call."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = now - self.last
-        self.last = now

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 from .arrays import check_finite, check_magnitude, native
-from .io import Image
+from .io.image import Image, auto_axis
 from .kernels.backend import Array
-
-# An axis of at most this length at the end of an array is taken for channels.
-MAX_AUTO_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,7 @@ def resolve_channel_axis(channel_axis: Any, shape: tuple[int, ...]) -> int | Non
     if channel_axis is None:
         return None
     if isinstance(channel_axis, str) and channel_axis == "auto":
-        has_channels = len(shape) > 2 and shape[-1] <= MAX_AUTO_CHANNELS
-        return len(shape) - 1 if has_channels else None
+        return auto_axis(shape)
     if isinstance(channel_axis, bool) or not isinstance(channel_axis, (int, np.integer)):
         raise TypeError(f"channel_axis must be 'auto', an integer or None, got {channel_axis!r}")
     if not -len(shape) <= channel_axis < len(shape):

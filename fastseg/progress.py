@@ -64,3 +64,21 @@ class Progress:
                 self.report(stage, done, total, info)
 
         return tick
+
+
+class Clock:
+    """Seconds of the stages of some work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.start = self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        """End a stage; the next one begins."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self.last
+        self.last = now
+
+    def result(self, inner: dict[str, float] | None = None) -> dict[str, float]:
+        """Give all stages, ``inner`` ones among them, and their total."""
+        return {**self.seconds, **(inner or {}), "total": self.last - self.start}

@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> int:
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return _say("error", error.format_message().rstrip(".") + hint, _USAGE)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, _Interrupted, click.Abort):
         return _say("error", "interrupted", _INTERRUPTED)
     except BrokenPipeError:
         # Who reads our output has gone; leave nothing to flush at exit.
@@ -124,7 +124,23 @@ def _bar() -> Iterator[Bar]:
 # Commands
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class _Interrupted(Exception):
+    """Ctrl-C; click would print an empty line for it."""
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -250,13 +266,18 @@ def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
     labels = os.path.join(folder, "china-labels.png")
     drawing = os.path.join(folder, "china-side-by-side.png")
     os.makedirs(folder, exist_ok=True)
-    check_output(drawing, overwrite)
-    with _bar() as bar:
-        job = segment_file(
-            showcase.photograph(), labels, n_clusters=n_clusters, overwrite=overwrite,
-            random_state=0, callback=bar,
-        )  # fmt: skip
-    showcase.draw(job, drawing, overwrite=overwrite)
+    try:
+        check_output(drawing, overwrite)
+        with _bar() as bar:
+            job = segment_file(
+                showcase.photograph(), labels, n_clusters=n_clusters, overwrite=overwrite,
+                random_state=0, callback=bar,
+            )  # fmt: skip
+        showcase.draw(job, drawing, overwrite=overwrite)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # if nothing is in it
+        raise
     _report(job, False, drawing)
     click.echo("\nThe same job in scikit-learn, from the same starting centres:")
     for line in showcase.compare(job):

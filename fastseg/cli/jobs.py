@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,7 @@ from ..io import (
 )
 from ..kernels.backend import Problem
 from ..pixels import as_pixels
-from ..progress import Callback, Progress
+from ..progress import Callback, Clock, Progress
 from ..summary import summarize
 
 if TYPE_CHECKING:
@@ -71,6 +69,8 @@ class Job:
     counts: NDArray[Any]
     colors: NDArray[Any]
     start_label: int
+    backend: str
+    reason: str
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -105,10 +105,12 @@ class Job:
             "counts": self.counts.tolist(),
         }
         if isinstance(model, Segmentation):
-            for name in ("inertia", "n_iter", "converged", "method", "backend", "reason"):
+            for name in ("inertia", "n_iter", "converged", "method"):
                 entries[name] = getattr(model, name)
             entries["chosen_k_reason"] = self.chosen_k_reason
         entries |= {
+            "backend": self.backend,
+            "reason": self.reason,
             "n_left_out": self.n_left_out,
             "start_label": self.start_label,
             "label_values": self.label_values,
@@ -188,7 +190,7 @@ def segment_file(
     seconds = clock.result(result.seconds)
     return Job(
         source, output, image, result, result.labels, result.counts, colors,
-        result.start_label, seconds,
+        result.start_label, result.backend, result.reason, seconds,
     )  # fmt: skip
 
 
@@ -233,8 +235,8 @@ def predict_file(
     image, mask = source.read()
     check_labels(output, model.n_clusters + model.start_label, image.grid)
     clock.stop("read")
-    labels = model.predict(image, mask=mask, nodata=source.nodata, callback=callback, **options)
-    first = model.start_label_for(as_pixels(image, model.axis_rule, mask, source.nodata))
+    found = model.label(image, mask=mask, nodata=source.nodata, callback=callback, **options)
+    labels, first = found.labels, found.start_label
     clock.stop("predict")
 
     callback("write", 0, 0, {})
@@ -243,7 +245,10 @@ def predict_file(
         encode_labels(file, output, labels, colors=colors, left_out=first == 1)
     clock.stop("write")
     counts = np.bincount(labels.ravel(), minlength=first + model.n_clusters)[first:]
-    return Job(source, output, image, model, labels, counts, colors, first, clock.result())
+    return Job(
+        source, output, image, model, labels, counts, colors, first, found.backend, found.reason,
+        clock.result(),
+    )  # fmt: skip
 
 
 def describe(source: Source, callback: Callback) -> dict[str, Any]:
@@ -259,13 +264,13 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
         n_distinct = len(summary.values)
     elif pixels.values.size <= _MAX_SORTED:
         n_distinct = len(np.unique(pixels.values, axis=0))
-    lowest, highest = pixels.values.min(axis=0), pixels.values.max(axis=0)
+    ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
     return {
         "file": source.path,
         "grid": list(pixels.grid),
         "n_channels": pixels.values.shape[1],
         "dtype": pixels.dtype.name,
-        "ranges": np.stack([lowest, highest], axis=1).tolist(),
+        "ranges": ranges,
         "n_distinct": n_distinct,
         "n_left_out": pixels.n_left_out,
         "notes": list(image.notes),
@@ -277,22 +282,3 @@ def _may_leave_out(image: Image, mask: NDArray[np.bool_] | None, nodata: float |
     if mask is not None or nodata is not None or image.valid is not None:
         return True
     return image.pixels.dtype.kind == "f" and bool(np.isnan(image.pixels).any())
-
-
-class Clock:
-    """Seconds of the stages of a job."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.start = self.last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        """End a stage; the next one begins."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self.last
-        self.last = now
-
-    def result(self, inner: dict[str, float] | None = None) -> dict[str, float]:
-        """Give all stages, `inner` ones of the library among them, and their total."""
-        stages: Iterable[tuple[str, float]] = (inner or {}).items()
-        return {**self.seconds, **dict(stages), "total": self.last - self.start}

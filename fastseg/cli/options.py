@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -34,6 +35,12 @@ def _n_init(ctx: click.Context, param: click.Parameter, value: str) -> int | str
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is neither auto nor at least 1.", ctx, param)
     return int(value)
+
+
+def _not_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number.", ctx, param)
+    return value
 
 
 def _named_start(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -147,7 +154,8 @@ _ITERATIONS = (
                  help="Runs from different starts, of which the best is kept."),
     click.option("--max-iter", default=300, show_default=True, type=_COUNT, metavar="N",
                  help="Iterations of a run at most."),
-    click.option("--tol", default=1e-4, show_default=True, type=click.FloatRange(min=0),
+    click.option("--tol", default=1e-4, show_default=True, callback=_not_nan,
+                 type=click.FloatRange(min=0),
                  metavar="T", help="Stop when the squared shift of the centres is at most T times "
                                    "the pixels' variance."),
     click.option("--seed", "random_state", type=click.IntRange(0, 2**32 - 1), metavar="N",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..choosing_k import PLOT_SUFFIXES, Scan, require_matplotlib, scan
 from ..io import Image, check_output
-from .jobs import Clock, Source, start_centers
+from ..progress import Clock
+from .jobs import Source, start_centers
 
 if TYPE_CHECKING:
     from rich.table import Table

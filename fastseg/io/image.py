@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 MAX_AUTO_CHANNELS = 16
 
 
+def auto_axis(shape: tuple[int, ...]) -> int | None:
+    """Axis of the channels of an array of which nothing is said, or None for no channels."""
+    return len(shape) - 1 if len(shape) > 2 and shape[-1] <= MAX_AUTO_CHANNELS else None
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """An image as read from a file.
@@ -38,10 +43,7 @@ class Image:
 
     @property
     def _axis(self) -> int | None:
-        if self.channel_axis != "auto":
-            return self.channel_axis
-        shape = self.pixels.shape
-        return len(shape) - 1 if len(shape) > 2 and shape[-1] <= MAX_AUTO_CHANNELS else None
+        return auto_axis(self.pixels.shape) if self.channel_axis == "auto" else self.channel_axis
 
     @property
     def n_channels(self) -> int:

@@ -161,7 +161,7 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
         except pillow.DecompressionBombError as error:
             raise ValueError(
                 f"{path}: {_short(error)} If you trust the file, raise the limit with "
-                "--max-pixels (in Python: max_pixels)"
+                "--max-pixels (in Python: fastseg.io.read_image(path, max_pixels=...))"
             ) from error
         except (OSError, SyntaxError, EOFError, IndexError) as error:
             raise ValueError(
@@ -176,7 +176,8 @@ def _check_size(path: str, width: int, height: int, max_pixels: int | None) -> N
         raise ValueError(
             f"{path}: {width} x {height} = {width * height:,} pixels are more than the limit of "
             f"{limit:,} (a guard against decompression bombs); if you trust the file, raise it "
-            f"with --max-pixels {width * height} (in Python: max_pixels)"
+            f"with --max-pixels {width * height} (in Python: "
+            "fastseg.io.read_image(path, max_pixels=...))"
         )
 
 
