@@ -32,10 +32,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def median_seconds(work, repeats=7):
+    time.sleep(1)  # peers' threads spin for a while after their work
     work()
     seconds = []
     for _ in range(repeats):
-        time.sleep(0.2)  # peers' threads spin for a while after their work
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)

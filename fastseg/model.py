@@ -13,7 +13,7 @@ from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .io import read_image
-from .kernels.backend import Array, Backend, FloatArray, Problem
+from .kernels.backend import Array, Backend, FloatArray, Points, Problem
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .summary import Summary, summarize
@@ -384,10 +384,12 @@ def label_grid(
     backend: Backend,
     n_threads: int | None,
     progress: Progress,
+    points: Points | None = None,
 ) -> Array:
     """Labels on the image's grid, in the smallest unsigned type.
 
-    Distinct values are labelled and looked up for each pixel, where they are counted.
+    Distinct values are labelled and looked up for each pixel, where they are counted;
+    ``points`` are those values where they are computed on already.
     """
     last = first_label + len(centers) - 1
     working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
@@ -398,7 +400,8 @@ def label_grid(
         points.assign(centers, labels=labels, first_label=first_label, tick=tick)
     else:
         table = np.empty(len(summary.values), working)
-        points = backend.put(space.forward(summary.values), n_threads=n_threads)
+        if points is None:
+            points = backend.put(space.forward(summary.values), n_threads=n_threads)
         points.assign(centers, labels=table, first_label=first_label)
         summary.counter.look_up(pixels.values, table, labels, tick)
     return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)

@@ -190,8 +190,8 @@ def segment(
     clock.stop("fit")
 
     labels = label_grid(
-        pixels, summary, centers, first_label,
-        space=space, backend=choice.backend, n_threads=n_threads, progress=progress,
+        pixels, summary, centers, first_label, space=space, backend=choice.backend,
+        n_threads=n_threads, progress=progress, points=found.points,
     )  # fmt: skip
     clock.stop("labels")
     return Segmentation(

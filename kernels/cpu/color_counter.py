@@ -15,6 +15,7 @@ from .table_counter import CHUNK, TableCounter, in_chunks
 
 # Threads that count at once: a table for each costs memory, and the caches are shared.
 _MAX_TABLES = 4
+_PIXELS_PER_TABLE = 2**22
 
 
 class ColorCounter(TableCounter):
@@ -24,6 +25,7 @@ class ColorCounter(TableCounter):
         super().__init__(dtype, n_features, n_threads)
         # The system gives the memory of a table when its thread first writes to it.
         self.tables = np.zeros((min(n_threads, _MAX_TABLES), 2**24), np.uint8)
+        self.n_used = 1
         self.carries: list[Array] = []  # codes that stand for 256 pixels each
         self.singles: list[Array] = []  # codes of pixels beyond whole words
         self.order = np.empty(0, np.uint32)
@@ -40,16 +42,18 @@ class ColorCounter(TableCounter):
             array("uint8", written=True),
             array("uint32", written=True),
         )
-        free = list(self.tables)
+        # A second table is worth its clearing and merging from some millions of pixels on.
+        self.n_used = max(self.n_used, min(len(self.tables), len(pixels) // _PIXELS_PER_TABLE))
+        free = list(self.tables[: self.n_used])
 
         def task(start: int, stop: int) -> None:
             table = free.pop()
-            carries = np.empty((stop - start) // 3 * 4, np.uint32)
+            carries = np.empty(4 * (stop - start), np.uint32)
             n = kernel(words, start, stop, table, carries)
             self.carries.append(carries[:n].copy())
             free.append(table)
 
-        in_chunks(task, len(words), 3 * CHUNK // 4, len(self.tables), _in_pixels(tick, pixels))
+        in_chunks(task, len(words) // 3, CHUNK // 4, self.n_used, _in_pixels(tick, pixels))
 
     def distinct(self) -> tuple[Array, Array]:
         """See `Counter.distinct`."""
@@ -61,7 +65,7 @@ class ColorCounter(TableCounter):
             array("uint32", written=True),
             array("int64", written=True),
         )
-        words = self.tables.view(np.uint64)
+        words = self.tables[: self.n_used].view(np.uint64)
         step = words.shape[1] // 32
         free: list[tuple[Array, Array]] = []
         parts: list[tuple[Array, Array]] = []
@@ -107,8 +111,8 @@ class ColorCounter(TableCounter):
         target = labels[head:tail]
         in_chunks(
             lambda start, stop: kernel(words, start, stop, by_code, target),
-            len(words),
-            3 * CHUNK // 4,
+            len(words) // 3,
+            CHUNK // 4,
             self.n_threads,
             _in_pixels(tick, pixels),
         )
@@ -144,8 +148,8 @@ def _words(pixels: Array) -> tuple[Array, int, int]:
 
 
 def _in_pixels(tick: Tick | None, pixels: Array) -> Tick | None:
-    """Tick that is told words and tells pixels."""
+    """Tick that is told fours of pixels and tells pixels."""
     if tick is None:
         return None
     n = len(pixels)
-    return lambda done, total: tick(n if done == total else done // 3 * 4, n)
+    return lambda done, total: tick(n if done == total else 4 * done, n)

@@ -60,8 +60,8 @@ def swapped(word):
 
 @njit(nogil=True, inline="always")
 def four_colors(words, i):
-    """Codes 65536 red + 256 green + blue of the four pixels whose bytes are three words."""
-    a, b, c = swapped(words[i]), swapped(words[i + 1]), swapped(words[i + 2])
+    """Codes 65536 red + 256 green + blue of the i-th four pixels, whose bytes are three words."""
+    a, b, c = swapped(words[3 * i]), swapped(words[3 * i + 1]), swapped(words[3 * i + 2])
     return (
         a >> np.uint32(8),
         ((a & np.uint32(0xFF)) << np.uint32(16)) | (b >> np.uint32(16)),
@@ -83,14 +83,14 @@ def count_color(code, table, carries, n_carries):
 
 def count_colors(
     words,  # IN (3 n / 4,) little-endian uint32, the bytes of pixels of three channels
-    start,  # first word of the chunk, a multiple of 3
+    start,  # first four pixels of the chunk
     stop,  # end of the chunk
     table,  # INOUT (2**24,) uint8, counts modulo 256; bytes, to stay near the caches
     carries,  # OUT (pixels,) uint32, a code for every 256 that its byte dropped
 ):
     """Count 8-bit colours; return the number of carries."""
     n_carries = 0
-    for i in range(start, stop, 3):
+    for i in range(start, stop):
         p, q, r, s = four_colors(words, i)
         n_carries = count_color(p, table, carries, n_carries)
         n_carries = count_color(q, table, carries, n_carries)
@@ -101,19 +101,18 @@ def count_colors(
 
 def label_colors(
     words,  # IN (3 n / 4,) little-endian uint32, the bytes of pixels of three channels
-    start,  # first word of the chunk, a multiple of 3
+    start,  # first four pixels of the chunk
     stop,  # end of the chunk
     table,  # IN (2**24,) label of each code
     labels,  # OUT (n,)
 ):
     """Look labels up for 8-bit colours."""
-    for i in range(start, stop, 3):
+    for i in range(start, stop):
         p, q, r, s = four_colors(words, i)
-        first = i // 3 * 4
-        labels[first] = table[p]
-        labels[first + 1] = table[q]
-        labels[first + 2] = table[r]
-        labels[first + 3] = table[s]
+        labels[4 * i] = table[p]
+        labels[4 * i + 1] = table[q]
+        labels[4 * i + 2] = table[r]
+        labels[4 * i + 3] = table[s]
 
 
 def used_colors(

@@ -4,7 +4,7 @@ A centre that is farther than another from all of a cell's box cannot own a poin
 it (Kanungo et al., "An efficient k-means clustering algorithm: analysis and
 implementation", IEEE Trans. Pattern Anal. Mach. Intell. 24, 2002). What is left is
 decided by the same distances as everywhere, so the labels are those of plain Lloyd.
-Cells are runs of points in Z-order; sixteen of them make a block.
+Cells are runs of points in Z-order; eight of them make a block.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import numpy as np
 from numba import njit
 
 # Points in a cell, and cells in a block.
-CELL = 64
-BLOCK = 16
+CELL = 256
+BLOCK = 8
+# Candidates up to which masked sums are faster than adding point by point.
+MAX_MASKED = 16
 
 
 def z_keys(
@@ -34,33 +36,43 @@ def z_keys(
         keys[i] = (key << np.uint64(32)) | np.uint64(i)
 
 
-def summarize_cells(
-    values,  # IN (n_points, n_features), in Z-order
+def lay_out_cells(
+    values,  # IN (n_points, n_features)
     weights,  # IN (n_points,) float64
+    order,  # IN (n_points,) int64, points in Z-order
+    start,  # first cell of the chunk
+    stop,  # end of the chunk
+    planes,  # OUT (n_cells, n_features, CELL), what is beyond the last point repeats it
+    plane_weights,  # OUT (n_cells, CELL) float64, zero beyond the last point
     low,  # OUT (n_cells, n_features) float64, the cell's box
     high,  # OUT (n_cells, n_features) float64
     sums,  # OUT (n_cells, n_features) float64, weighted
     totals,  # OUT (n_cells,) float64, weights
     scatter,  # OUT (n_cells,) float64, weighted squared distances to the cell's mean
 ):
-    """Box, sum, weight and scatter of every cell."""
+    """Points of every cell channel by channel, and its box, sum, weight and scatter."""
     n, n_features = values.shape
-    for cell in range(len(totals)):
-        first, last = cell * CELL, min((cell + 1) * CELL, n)
-        low[cell], high[cell], sums[cell] = np.inf, -np.inf, 0.0
+    for cell in range(start, stop):
         totals[cell] = 0.0
-        for i in range(first, last):
-            totals[cell] += weights[i]
+        for i in range(CELL):
+            at = cell * CELL + i
+            point = order[min(at, n - 1)]
+            plane_weights[cell, i] = weights[point] if at < n else 0.0
+            totals[cell] += plane_weights[cell, i]
             for f in range(n_features):
-                x = np.float64(values[i, f])
+                planes[cell, f, i] = values[point, f]
+        scatter[cell] = 0.0
+        for f in range(n_features):
+            low[cell, f], high[cell, f], sums[cell, f] = np.inf, -np.inf, 0.0
+            for i in range(CELL):
+                x = np.float64(planes[cell, f, i])
                 low[cell, f] = min(low[cell, f], x)
                 high[cell, f] = max(high[cell, f], x)
-                sums[cell, f] += weights[i] * x
-        scatter[cell] = 0.0
-        for i in range(first, last):
-            for f in range(n_features):
-                t = np.float64(values[i, f]) - sums[cell, f] / totals[cell]
-                scatter[cell] += weights[i] * (t * t)
+                sums[cell, f] += plane_weights[cell, i] * x
+            mean = sums[cell, f] / totals[cell]
+            for i in range(CELL):
+                t = np.float64(planes[cell, f, i]) - mean
+                scatter[cell] += plane_weights[cell, i] * (t * t)
 
 
 @njit(nogil=True)
@@ -108,25 +120,19 @@ def keep_owners(
 
 
 @njit(nogil=True)
-def add_cell(
-    values,  # IN (n_points, n_features), in Z-order
-    weights,  # IN (n_points,) float64
-    first,  # first point of the cell
-    last,  # end of the cell
+def nearest_in_cell(
+    planes,  # IN (n_features, CELL)
     centers,  # IN (n_features, >= n) float64, candidates
-    ids,  # IN (>= n,) int64
     n,  # number of candidates
     unroll,  # tuple of n_features
-    planes,  # SCRATCH (n_features, CELL) float64
-    best,  # SCRATCH (CELL,) float64
-    nearest,  # SCRATCH (CELL,) int64
-    sums,  # INOUT (n_clusters, n_features) float64
-    totals,  # INOUT (n_clusters,) float64
+    wide,  # OUT (n_features, CELL) float64, the points
+    best,  # OUT (CELL,) float64, squared distance to the nearest candidate
+    nearest,  # OUT (CELL,) int64
 ):
-    """Assign the points of a cell to their nearest candidates; return their inertia."""
-    for i in range(last - first):
-        for f in range(len(unroll)):
-            planes[f, i] = values[first + i, f]
+    """Nearest candidate of every point of a cell; the lowest wins a tie."""
+    for f in range(len(unroll)):
+        for i in range(CELL):
+            wide[f, i] = planes[f, i]
     for i in range(CELL):
         best[i] = np.inf
         nearest[i] = 0
@@ -134,20 +140,70 @@ def add_cell(
         for i in range(CELL):
             d = 0.0
             for f in range(len(unroll)):
-                t = planes[f, i] - centers[f, j]
+                t = wide[f, i] - centers[f, j]
                 d += t * t
             if d < best[i]:
                 best[i] = d
                 nearest[i] = j
-    inertia = 0.0
-    for i in range(last - first):
-        w = weights[first + i]
-        j = ids[nearest[i]]
+
+
+@njit(nogil=True, fastmath={"reassoc"})
+def masked_sum(
+    plane,  # IN (CELL,) float64, integers: their sum is exact in any order
+    nearest,  # IN (CELL,) int64
+    j,  # what to sum up
+):
+    """Sum of what belongs to one candidate."""
+    total = 0.0
+    for i in range(CELL):
+        total += plane[i] if nearest[i] == j else 0.0
+    return total
+
+
+@njit(nogil=True)
+def add_cell(
+    wide,  # INOUT (n_features, CELL) float64, the points; weighted afterwards
+    weights,  # IN (CELL,) float64
+    best,  # IN (CELL,) float64
+    nearest,  # IN (CELL,) int64
+    ids,  # IN (>= n,) int64, of the candidates
+    n,  # number of candidates
+    exact,  # whether sums may be added in any order
+    cell_sums,  # IN (n_features,) float64
+    cell_total,  # weight of the cell
+    unroll,  # tuple of n_features
+    lanes,  # INOUT (8,) float64, inertia of every eighth point
+    sums,  # INOUT (n_clusters, n_features) float64
+    totals,  # INOUT (n_clusters,) float64
+):
+    """Add the points of a cell to their clusters."""
+    for i in range(0, CELL, 8):
+        for lane in range(8):
+            lanes[lane] += weights[i + lane] * best[i + lane]
+    for f in range(len(unroll)):
+        for i in range(CELL):
+            wide[f, i] *= weights[i]
+    if exact and n <= MAX_MASKED:
+        # The first candidate gets what the others leave.
+        rest = cell_total
+        for j in range(1, n):
+            total = masked_sum(weights, nearest, j)
+            totals[ids[j]] += total
+            rest -= total
+        totals[ids[0]] += rest
         for f in range(len(unroll)):
-            sums[j, f] += w * planes[f, i]
-        totals[j] += w
-        inertia += w * best[i]
-    return inertia
+            rest = cell_sums[f]
+            for j in range(1, n):
+                total = masked_sum(wide[f], nearest, j)
+                sums[ids[j], f] += total
+                rest -= total
+            sums[ids[0], f] += rest
+    else:
+        for i in range(CELL):
+            j = ids[nearest[i]]
+            for f in range(len(unroll)):
+                sums[j, f] += wide[f, i]
+            totals[j] += weights[i]
 
 
 @njit(nogil=True)
@@ -171,50 +227,49 @@ def add_whole(
 
 
 def accumulate_cells(
-    values,  # IN (n_points, n_features), in Z-order
-    weights,  # IN (n_points,) float64
+    planes,  # IN (n_cells, n_features, CELL)
+    weights,  # IN (n_cells, CELL) float64
     cell_low,  # IN (n_cells, n_features) float64
     cell_high,  # IN (n_cells, n_features) float64
     cell_sums,  # IN (n_cells, n_features) float64
     cell_totals,  # IN (n_cells,) float64
     cell_scatter,  # IN (n_cells,) float64
+    block_low,  # IN (n_blocks, n_features) float64
+    block_high,  # IN (n_blocks, n_features) float64
     block_sums,  # IN (n_blocks, n_features) float64
     block_totals,  # IN (n_blocks,) float64
     block_scatter,  # IN (n_blocks,) float64
     exact,  # whether sums may be added in any order: whole cells and blocks at once
     centers,  # IN (n_features, n_clusters) float64
     margin,  # what rounding may hide of a difference of squared distances
-    start,  # first cell of the chunk, a multiple of BLOCK
+    start,  # first block of the chunk
     stop,  # end of the chunk
     unroll,  # tuple of n_features
     sums,  # OUT (n_clusters, n_features) float64
     totals,  # OUT (n_clusters,) float64
 ):
-    """Assign the points of a chunk of cells and sum them up; return their inertia."""
+    """Assign the points of a chunk of blocks and sum them up; return their inertia."""
     n_features, k = centers.shape
-    every = np.arange(k)
-    gap, low, high = np.empty(k), np.empty(n_features), np.empty(n_features)
+    every, gap = np.arange(k), np.empty(k)
     block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
-    planes, best = np.zeros((n_features, CELL)), np.empty(CELL)
-    nearest = np.empty(CELL, np.int64)
+    wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
+    lanes = np.zeros(8)
     sums[:] = 0.0
     totals[:] = 0.0
     inertia = 0.0
-    for block in range(start, stop, BLOCK):
-        end = min(block + BLOCK, stop)
-        for f in range(n_features):
-            low[f] = cell_low[block:end, f].min()
-            high[f] = cell_high[block:end, f].max()
-        n = keep_owners(centers, every, k, low, high, margin, gap, block_centers, block_ids)
+    for block in range(start, stop):
+        n = keep_owners(
+            centers, every, k, block_low[block], block_high[block], margin, gap, block_centers,
+            block_ids,
+        )  # fmt: skip
         if n == 1 and exact:
-            b = block // BLOCK
             inertia += add_whole(
-                block_centers[:, 0], block_ids[0], block_sums[b], block_totals[b],
-                block_scatter[b], sums, totals,
+                block_centers[:, 0], block_ids[0], block_sums[block], block_totals[block],
+                block_scatter[block], sums, totals,
             )  # fmt: skip
             continue
-        for cell in range(block, end):
+        for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_totals))):
             owners = keep_owners(
                 block_centers, block_ids, n, cell_low[cell], cell_high[cell], margin, gap,
                 own_centers, own_ids,
@@ -225,9 +280,47 @@ def accumulate_cells(
                     cell_scatter[cell], sums, totals,
                 )  # fmt: skip
             else:
-                first = cell * CELL
-                inertia += add_cell(
-                    values, weights, first, min(first + CELL, len(weights)), own_centers, own_ids,
-                    owners, unroll, planes, best, nearest, sums, totals,
+                nearest_in_cell(planes[cell], own_centers, owners, unroll, wide, best, nearest)
+                add_cell(
+                    wide, weights[cell], best, nearest, own_ids, owners, exact, cell_sums[cell],
+                    cell_totals[cell], unroll, lanes, sums, totals,
                 )  # fmt: skip
-    return inertia
+    return inertia + lanes.sum()
+
+
+def assign_cells(
+    planes,  # IN (n_cells, n_features, CELL)
+    order,  # IN (n_points,) int64, points in Z-order
+    cell_low,  # IN (n_cells, n_features) float64
+    cell_high,  # IN (n_cells, n_features) float64
+    block_low,  # IN (n_blocks, n_features) float64
+    block_high,  # IN (n_blocks, n_features) float64
+    centers,  # IN (n_features, n_clusters) float64
+    margin,  # what rounding may hide of a difference of squared distances
+    start,  # first block of the chunk
+    stop,  # end of the chunk
+    unroll,  # tuple of n_features
+    first_label,  # added to every label
+    labels,  # OUT (n_points,) uint8, uint16 or int32
+):
+    """Label the points of a chunk of blocks with their nearest centres."""
+    n_features, k = centers.shape
+    every, gap = np.arange(k), np.empty(k)
+    block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
+    own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
+    wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
+    for block in range(start, stop):
+        n = keep_owners(
+            centers, every, k, block_low[block], block_high[block], margin, gap, block_centers,
+            block_ids,
+        )  # fmt: skip
+        for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_low))):
+            owners = keep_owners(
+                block_centers, block_ids, n, cell_low[cell], cell_high[cell], margin, gap,
+                own_centers, own_ids,
+            )  # fmt: skip
+            nearest[:] = 0
+            if owners > 1:
+                nearest_in_cell(planes[cell], own_centers, owners, unroll, wide, best, nearest)
+            for i in range(min(CELL, len(order) - cell * CELL)):
+                labels[order[cell * CELL + i]] = own_ids[nearest[i]] + first_label

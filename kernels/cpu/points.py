@@ -45,11 +45,9 @@ class CpuPoints:
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """See `Points.accumulate`."""
-        if len(centers) >= MIN_CLUSTERS and self.repeated and self.weights is not None:
-            if self.cells is None and worthwhile(self.values):
-                self.cells = Cells(self.values, self.weights, self.n_threads)
-            if self.cells is not None:
-                return self.cells.accumulate(centers, tick)
+        cells = self._cells(len(centers))
+        if cells is not None:
+            return cells.accumulate(centers, tick)
         kernel = self._kernel(lloyd.accumulate)
         weights = self._weights()
 
@@ -72,6 +70,10 @@ class CpuPoints:
         """See `Points.assign`."""
         if labels is None:
             labels = np.empty(self.n_points, np.int32)
+        cells = self._cells(len(centers))
+        if cells is not None:
+            cells.assign(centers, labels, first_label, tick)
+            return labels
         kernel = self._kernel(lloyd.assign, labels.dtype.name)
 
         def task(start: int, stop: int) -> None:
@@ -97,6 +99,14 @@ class CpuPoints:
     def sampler(self) -> CpuSampler:
         """See `Points.sampler`."""
         return CpuSampler(self)
+
+    def _cells(self, n_clusters: int) -> Cells | None:
+        """Cells of these points, where they are faster for so many centres."""
+        if n_clusters < MIN_CLUSTERS or not self.repeated or self.weights is None:
+            return None
+        if self.cells is None and worthwhile(self.values):
+            self.cells = Cells(self.values, self.weights, self.n_threads)
+        return self.cells
 
     def _kernel(self, kernel: Callable[..., Any], out: str = "") -> Any:
         return lloyd.kernel_for(kernel, self.values.dtype.name, self.n_features, out)

@@ -10,12 +10,12 @@ import numpy as np
 from ..backend import Array, Tick
 from .pool import run_chunks
 
-# Pixels a thread takes at once: a millisecond, so that progress and Ctrl-C are answered.
-CHUNK = 2**18
+# Pixels a thread takes at once: a millisecond or few, so that Ctrl-C is answered.
+CHUNK = 2**19
 
 
 def in_chunks(
-    task: Callable[[int, int], Any], n: int, step: int, n_threads: int, tick: Tick | None
+    task: Callable[[int, int], Any], n: int, step: int, n_threads: int, tick: Tick | None = None
 ) -> None:
     """Call ``task(start, stop)`` for chunks of 0..n on threads, reporting pixels done."""
     run_chunks(
