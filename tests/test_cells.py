@@ -80,3 +80,30 @@ def test_an_extent_of_zero():
         .accumulate(np.array([[0.0, 0, 0], [100, 0, 0], [200, 0, 0]]))
     )
     assert partials.weights.sum() == 5000
+
+
+@pytest.mark.parametrize(("dtype", "d"), [("uint8", 3), ("uint16", 2), ("float64", 4)])
+@pytest.mark.parametrize("n", [1, 300, 9000])
+def test_sampler_against_the_reference(dtype, d, n):
+    values, weights = repeated(dtype, n, d)
+    points = CpuBackend().put(values, weights, repeated=True)
+    sampler = points.sampler()
+    closest = np.full(len(values), np.inf)
+    centers = values[:: max(1, len(values) // 6)].astype(np.float64)
+    for center in centers:
+        potential = sampler.add(center)
+        closest = np.minimum(closest, reference.distances(values, center[None])[:, 0])
+        np.testing.assert_allclose(potential, closest @ weights, rtol=1e-12)
+    candidates = np.concatenate([values[:4].astype(np.float64) + 0.3, centers[:2]])
+    np.testing.assert_allclose(
+        sampler.potentials(candidates),
+        reference.potentials(values, weights, closest, candidates),
+        rtol=1e-12,
+        atol=1e-9,
+    )
+    # Along the Z-order the running sum of weight times distance reaches the threshold.
+    order = points.cells.order
+    masses = np.cumsum((weights * closest)[order])
+    thresholds = np.array([0.02, 0.5, 0.99]) * potential
+    rows = np.minimum(np.searchsorted(masses, thresholds), len(values) - 1)
+    np.testing.assert_array_equal(sampler.draw(thresholds), values[order][rows])

@@ -6,11 +6,13 @@ AVX-512 where this build of LLVM knows them.
 """
 
 import re
+from unittest import mock
 
 import llvmlite.binding as llvm
+import numpy as np
 import pytest
 
-from fastseg.kernels.cpu import filtering, lloyd
+from fastseg.kernels.cpu import CpuBackend, cell_sampler, cells, lloyd
 from fastseg.kernels.cpu.cells import Cells
 
 FUSED = re.compile(r"\b(v?f[n]?m(add|sub|la|ls)\w*|fnmadd|fnmsub)\b")
@@ -25,10 +27,16 @@ def kernels():
         yield lloyd.kernel_for(lloyd.accumulate, "uint8", n_features)
         yield lloyd.kernel_for(lloyd.assign, "float32", n_features, "int32")
         yield lloyd.kernel_for(lloyd.potentials, "uint16", n_features)
-    import numpy as np
-
-    cells = Cells(np.zeros((64, 3), np.uint8), np.ones(64), 1)
-    yield cells._kernel(filtering.accumulate_cells)
+    values = np.arange(9000).reshape(-1, 3).astype(np.uint16)
+    points = CpuBackend().put(values, np.ones(3000), repeated=True)
+    with mock.patch.object(cells, "compiled", side_effect=cells.compiled) as spy:
+        made = Cells(values, np.ones(3000), 1)
+        made.accumulate(np.arange(9.0).reshape(3, 3), None)
+        made.assign(np.arange(9.0).reshape(3, 3), np.empty(3000, np.uint8), 0, None)
+    with mock.patch.object(cell_sampler, "compiled", side_effect=cells.compiled) as spy_too:
+        points.sampler().add(np.zeros(3))
+    for call in [*spy.call_args_list, *spy_too.call_args_list]:
+        yield cells.compiled(*call.args)
 
 
 @pytest.fixture(scope="module")

@@ -279,7 +279,7 @@ def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
             os.rmdir(folder)  # if nothing is in it
         raise
     _report(job, False, drawing)
-    click.echo("\nThe same job in scikit-learn, from the same starting centres:")
+    click.echo("\nThe same job in scikit-learn, both from the same starting centres:")
     for line in showcase.compare(job):
         click.echo(f"  {line}")
 

@@ -42,15 +42,19 @@ def draw(job: Job, path: StrPath, *, overwrite: bool) -> None:
 def compare(job: Job) -> list[str]:
     """Do the job of a segmentation in scikit-learn, and say how the two compare.
 
-    Both start from the same centres and are warm: compiled, with their thread
-    pools up. scikit-learn is given the pixels as float64, so that it computes the
+    Both start from the same centres, those of the segmentation moved off ties, and are
+    warm: compiled, with their thread pools up. scikit-learn is given the pixels as float64, so that it computes the
     same; making them is not timed.
     """
     from sklearn.cluster import KMeans
 
     result = job.model
     assert isinstance(result, Segmentation)
-    k, start = result.n_clusters, result.init_centers
+    k = result.n_clusters
+    # Starts are pixels, whole numbers, to which others can be equally near: there rounding
+    # would decide, which differs between the two. A fraction of a level moves them off.
+    shift = np.random.default_rng(0).random(result.centers.shape)
+    start = np.asarray(result.init_centers) + shift / 2
     points = job.image.pixels.reshape(-1, result.n_channels).astype(np.float64)
 
     def ours() -> Segmentation:

@@ -22,13 +22,18 @@ MIN_CLUSTERS = 3
 _MAX_FEATURES = 8
 # Integers of up to 2**53 are exact in float64, and so are their sums in any order.
 _EXACT_SUM = 2.0**53
-_BLOCKS_PER_CHUNK = 12
-_CELLS_PER_CHUNK = 128
+_BLOCKS_PER_CHUNK = 24
+CELLS_PER_CHUNK = 128
+
+
+def possible(values: Array) -> bool:
+    """Whether there are cells of such points."""
+    return 1 < values.shape[1] <= _MAX_FEATURES
 
 
 def worthwhile(values: Array) -> bool:
     """Whether cells of such points pay."""
-    return len(values) >= _MIN_POINTS and 1 < values.shape[1] <= _MAX_FEATURES
+    return possible(values) and len(values) >= _MIN_POINTS
 
 
 class Cells:
@@ -66,7 +71,7 @@ class Cells:
                 self.low, self.high, self.sums, self.totals, self.scatter,
             ),
             n_cells,
-            _CELLS_PER_CHUNK,
+            CELLS_PER_CHUNK,
             n_threads,
         )  # fmt: skip
         self._make_blocks()

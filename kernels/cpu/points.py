@@ -9,7 +9,8 @@ import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
-from .cells import MIN_CLUSTERS, Cells, worthwhile
+from .cell_sampler import CellSampler
+from .cells import MIN_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
 
 T = TypeVar("T")
@@ -96,15 +97,22 @@ class CpuPoints:
 
         return self._fold(task, Farthest.merge, len(centers), tick)
 
-    def sampler(self) -> CpuSampler:
+    def sampler(self) -> CpuSampler | CellSampler:
         """See `Points.sampler`."""
+        # Not a matter of size, so that every image is sampled in one order.
+        if self.repeated and self.weights is not None and possible(self.values):
+            if self.cells is None:
+                self.cells = Cells(self.values, self.weights, self.n_threads)
+            return CellSampler(self.cells)
         return CpuSampler(self)
 
     def _cells(self, n_clusters: int) -> Cells | None:
         """Cells of these points, where they are faster for so many centres."""
         if n_clusters < MIN_CLUSTERS or not self.repeated or self.weights is None:
             return None
-        if self.cells is None and worthwhile(self.values):
+        if not worthwhile(self.values):
+            return None
+        if self.cells is None:
             self.cells = Cells(self.values, self.weights, self.n_threads)
         return self.cells
 
