@@ -43,8 +43,8 @@ def compare(job: Job) -> list[str]:
     """Do the job of a segmentation in scikit-learn, and say how the two compare.
 
     Both start from the same centres, those of the segmentation moved off ties, and are
-    warm: compiled, with their thread pools up. scikit-learn is given the pixels as float64, so that it computes the
-    same; making them is not timed.
+    warm: compiled, with their thread pools up. scikit-learn is given the pixels as
+    float64, so that it computes the same; making them is not timed.
     """
     from sklearn.cluster import KMeans
 
