@@ -13,7 +13,7 @@ from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .io import read_image
-from .kernels.backend import Array, Backend, FloatArray, Points, Problem
+from .kernels.backend import Array, Backend, FloatArray, Points, Problem, Tick
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .summary import Summary, summarize
@@ -152,9 +152,13 @@ class Model:
         tick = progress.tick("count")
         summary = summarize(pixels.values, choice.backend, n_threads=n_threads, tick=tick)
         space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
+        table = None
+        if summary is not None:
+            points = choice.backend.put(space.forward(summary.values), n_threads=n_threads)
+            table = label_values(points, self.space_centers, first)
         labels = label_grid(
-            pixels, summary, self.space_centers, first,
-            space=space, backend=choice.backend, n_threads=n_threads, progress=progress,
+            pixels, summary, table, self.space_centers, first, space=space,
+            backend=choice.backend, n_threads=n_threads, progress=progress,
         )  # fmt: skip
         return Labelled(labels, first, choice.backend.name, choice.reason)
 
@@ -374,9 +378,20 @@ def choose_start_label(start_label: Any, pixels: Pixels) -> int:
     return int(start_label)
 
 
+def label_values(
+    points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
+) -> Array:
+    """Labels of points in the smallest type that kernels write."""
+    last = first_label + len(centers) - 1
+    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
+    labels = np.empty(points.n_points, working)
+    return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+
+
 def label_grid(
     pixels: Pixels,
     summary: Summary | None,
+    table: Array | None,
     centers: FloatArray,
     first_label: int,
     *,
@@ -384,27 +399,20 @@ def label_grid(
     backend: Backend,
     n_threads: int | None,
     progress: Progress,
-    points: Points | None = None,
 ) -> Array:
     """Labels on the image's grid, in the smallest unsigned type.
 
-    Distinct values are labelled and looked up for each pixel, where they are counted;
-    ``points`` are those values where they are computed on already.
+    Those of the distinct values, ``table``, are looked up for each pixel where pixels
+    are counted; else each pixel is labelled.
     """
-    last = first_label + len(centers) - 1
-    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
-    labels = np.empty(len(pixels.values), working)
     tick = progress.tick("labels")
-    if summary is None or summary.counter is None:
+    if table is None or summary is None or summary.counter is None:
         points = backend.put(space.forward(pixels.values), n_threads=n_threads)
-        points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+        labels = label_values(points, centers, first_label, tick)
     else:
-        table = np.empty(len(summary.values), working)
-        if points is None:
-            points = backend.put(space.forward(summary.values), n_threads=n_threads)
-        points.assign(centers, labels=table, first_label=first_label)
+        labels = np.empty(len(pixels.values), table.dtype)
         summary.counter.look_up(pixels.values, table, labels, tick)
-    return pixels.to_grid(labels.view(np.uint32) if working is np.int32 else labels)
+    return pixels.to_grid(labels.view(np.uint32) if labels.dtype == np.int32 else labels)
 
 
 def _channels(n: int) -> str:

@@ -14,7 +14,7 @@ from .init_centers import check_random_state
 from .io import read_image
 from .kernels.backend import Problem
 from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
-from .model import Segmentation, choose_start_label, label_grid
+from .model import Segmentation, choose_start_label, label_grid, label_values
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Clock, Progress
 from .solver import check_parameters
@@ -189,9 +189,13 @@ def segment(
     partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
     clock.stop("fit")
 
+    table = None if summary is None else label_values(found.points, centers, first_label)
+    n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
+    # What the points take beside their values is not needed to look labels up.
+    del found, weights
     labels = label_grid(
-        pixels, summary, centers, first_label, space=space, backend=choice.backend,
-        n_threads=n_threads, progress=progress, points=found.points,
+        pixels, summary, table, centers, first_label, space=space, backend=choice.backend,
+        n_threads=n_threads, progress=progress,
     )  # fmt: skip
     clock.stop("labels")
     return Segmentation(
@@ -205,8 +209,8 @@ def segment(
         method=method,
         color_space=color_space,
         inertia=partials.inertia,
-        n_iter=found.n_iter,
-        converged=found.converged,
+        n_iter=n_iter,
+        converged=converged,
         axis_rule=_axis_rule(channel_axis),
         fixed_start=start_label is not None,
         labels=labels,
@@ -215,7 +219,7 @@ def segment(
         reason=choice.reason,
         seconds=clock.seconds,
         chosen_k_reason=k_reason,
-        init_centers=None if found.init_centers is None else space.backward(found.init_centers),
+        init_centers=None if init_centers is None else space.backward(init_centers),
     )
 
 

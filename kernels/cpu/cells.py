@@ -57,7 +57,7 @@ class Cells:
             filtering.lay_out_cells,
             array(values.dtype.name, 2),
             read,
-            array("int64"),
+            array("uint32"),
             types.intp,
             types.intp,
             array(values.dtype.name, 3, written=True),
@@ -136,7 +136,7 @@ class Cells:
         kernel = compiled(
             filtering.assign_cells,
             array(self.planes.dtype.name, 3),
-            array("int64"),
+            array("uint32"),
             *(table,) * 5,
             types.float64,
             types.intp,
@@ -206,4 +206,4 @@ def _z_order(values: Array, low: FloatArray, high: FloatArray) -> Array:
     )
     kernel(values, low, scale, spread, (0,) * d, keys)
     keys.sort()
-    return (keys & np.uint64(2**32 - 1)).astype(np.int64)
+    return (keys & np.uint64(2**32 - 1)).astype(np.uint32)

@@ -39,7 +39,7 @@ def z_keys(
 def lay_out_cells(
     values,  # IN (n_points, n_features)
     weights,  # IN (n_points,) float64
-    order,  # IN (n_points,) int64, points in Z-order
+    order,  # IN (n_points,) uint32, points in Z-order
     start,  # first cell of the chunk
     stop,  # end of the chunk
     planes,  # OUT (n_cells, n_features, CELL), what is beyond the last point repeats it
@@ -290,7 +290,7 @@ def accumulate_cells(
 
 def assign_cells(
     planes,  # IN (n_cells, n_features, CELL)
-    order,  # IN (n_points,) int64, points in Z-order
+    order,  # IN (n_points,) uint32, points in Z-order
     cell_low,  # IN (n_cells, n_features) float64
     cell_high,  # IN (n_cells, n_features) float64
     block_low,  # IN (n_blocks, n_features) float64

@@ -61,25 +61,33 @@ class RowCounter(TableCounter):
         for first in range(0, len(pixels), CHUNK):
             bits = self._bits(pixels[first : first + CHUNK])
 
-            def task(part: int, bits: Array = bits) -> None:
+            reached = [0] * len(self.shares)
+
+            def task(part: int, bits: Array = bits, reached: list[int] = reached) -> None:
                 share = self.shares[part]
-                at = 0
-                while at < len(bits):
-                    at, share.n_rows = kernel(
-                        bits, at, len(bits), part, len(self.shares),
-                        share.slots, share.rows, share.counts, share.n_rows,
-                    )  # fmt: skip
+                reached[part], share.n_rows = kernel(
+                    bits, reached[part], len(bits), part, len(self.shares),
+                    share.slots, share.rows, share.counts, share.n_rows,
+                )  # fmt: skip
+
+            while min(reached) < len(bits):
+                run_chunks(task, len(self.shares), self.n_threads)
+                # Grown here: memory that a helper thread takes may never be given back.
+                for at, share in zip(reached, self.shares, strict=True):
                     if at < len(bits):
                         share.grow()
-
-            run_chunks(task, len(self.shares), self.n_threads)
             self.n_seen += len(bits)
             if tick is not None:
                 tick(first + len(bits), len(pixels))
 
     def distinct(self) -> tuple[Array, Array]:
         """See `Counter.distinct`."""
+        # Each table goes as soon as it has been read: together they are the peak of memory.
+        for share in self.shares:
+            share.slots = np.empty(0, np.uint64)
         rows = np.concatenate([share.rows[: share.n_rows] for share in self.shares])
+        for share in self.shares:
+            share.rows = rows[:0]
         counts = np.concatenate([share.counts[: share.n_rows] for share in self.shares])
         self.shares = []
         order = _ascending(rows.view(self.dtype))
@@ -147,4 +155,24 @@ def _indexed(rows: Array, n_rows: int, n_slots: int) -> Array:
 
 def _ascending(values: Array) -> Array:
     """Order of rows by their channels, the first one first."""
-    return np.lexsort(values.T[::-1])
+    bits = 8 * values.itemsize
+    if bits * values.shape[1] > 64:
+        return np.lexsort(values.T[::-1])
+    # As one number each they are sorted many times faster.
+    keys = np.zeros(len(values), np.uint64)
+    for channel in values.T:
+        keys <<= np.uint64(bits % 64)
+        keys |= _ascending_bits(channel)
+    return np.argsort(keys)
+
+
+def _ascending_bits(channel: Array) -> Array:
+    """Unsigned numbers in the order of the values."""
+    word = np.dtype(f"uint{8 * channel.itemsize}")
+    raw = np.ascontiguousarray(channel).view(word)
+    top = word.type(1 << (8 * channel.itemsize - 1))
+    if channel.dtype.kind == "i":
+        return raw ^ top
+    if channel.dtype.kind == "f":
+        return np.where(raw & top, ~raw, raw | top)
+    return raw
