@@ -28,7 +28,7 @@ CELLS_PER_CHUNK = 128
 
 def possible(values: Array) -> bool:
     """Whether there are cells of such points."""
-    return 1 < values.shape[1] <= _MAX_FEATURES
+    return bool(1 < values.shape[1] <= _MAX_FEATURES)
 
 
 def worthwhile(values: Array) -> bool:
@@ -162,7 +162,7 @@ class Cells:
 
     @property
     def _unroll(self) -> tuple[int, ...]:
-        return (0,) * self.planes.shape[1]
+        return (0,) * int(self.planes.shape[1])
 
     @property
     def _unroll_type(self) -> Any:

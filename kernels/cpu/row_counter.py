@@ -169,10 +169,11 @@ def _ascending(values: Array) -> Array:
 def _ascending_bits(channel: Array) -> Array:
     """Unsigned numbers in the order of the values."""
     word = np.dtype(f"uint{8 * channel.itemsize}")
-    raw = np.ascontiguousarray(channel).view(word)
+    raw: Array = np.ascontiguousarray(channel).view(word)
     top = word.type(1 << (8 * channel.itemsize - 1))
     if channel.dtype.kind == "i":
-        return raw ^ top
+        return np.bitwise_xor(raw, top)
     if channel.dtype.kind == "f":
-        return np.where(raw & top, ~raw, raw | top)
+        flipped: Array = np.where(raw & top, ~raw, raw | top)
+        return flipped
     return raw
