@@ -172,8 +172,7 @@ def _ascending_bits(channel: Array) -> Array:
     raw: Array = np.ascontiguousarray(channel).view(word)
     top = word.type(1 << (8 * channel.itemsize - 1))
     if channel.dtype.kind == "i":
-        return np.bitwise_xor(raw, top)
-    if channel.dtype.kind == "f":
-        flipped: Array = np.where(raw & top, ~raw, raw | top)
-        return flipped
+        raw = raw ^ top
+    elif channel.dtype.kind == "f":
+        raw = np.where(raw & top, ~raw, raw | top)
     return raw
