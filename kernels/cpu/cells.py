@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,23 +93,7 @@ class Cells:
 
     def accumulate(self, centers: FloatArray, tick: Tick | None) -> Partials:
         """See `Points.accumulate`."""
-        read, table = array("float64"), array("float64", 2)
-        kernel = compiled(
-            filtering.accumulate_cells,
-            array(self.planes.dtype.name, 3),
-            *(table,) * 4,
-            *(read,) * 2,
-            *(table,) * 3,
-            *(read,) * 2,
-            types.boolean,
-            table,
-            types.float64,
-            types.intp,
-            types.intp,
-            self._unroll_type,
-            array("float64", 2, written=True),
-            array("float64", written=True),
-        )
+        kernel = self._accumulate
         columns, margin = self._columns(centers)
         total: list[Partials] = []
 
@@ -127,6 +112,27 @@ class Cells:
 
         self._run(task, consume, tick)
         return total[0]
+
+    @cached_property
+    def _accumulate(self) -> Any:
+        # Once: it takes as long to find the kernel as some cells take to add.
+        read, table = array("float64"), array("float64", 2)
+        return compiled(
+            filtering.accumulate_cells,
+            array(self.planes.dtype.name, 3),
+            *(table,) * 4,
+            *(read,) * 2,
+            *(table,) * 3,
+            *(read,) * 2,
+            types.boolean,
+            table,
+            types.float64,
+            types.intp,
+            types.intp,
+            self._unroll_type,
+            array("float64", 2, written=True),
+            array("float64", written=True),
+        )
 
     def assign(
         self, centers: FloatArray, labels: Array, first_label: int, tick: Tick | None
