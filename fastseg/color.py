@@ -9,6 +9,8 @@ import numpy as np
 
 from .kernels.backend import Array, FloatArray
 
+# Colours converted at once.
+_BLOCK = 2**16
 COLOR_SPACES = ("rgb", "lab", "oklab", "linear")
 
 # Linear sRGB to CIE XYZ by the primaries of Rec. ITU-R BT.709, and the white point D65 of
@@ -56,6 +58,21 @@ class ColorSpace:
         """Image colours (n, 3) in the space, float64; of "rgb" the same array."""
         if self.name == "rgb":
             return colors
+        low, high = float(colors.min()), float(colors.max())
+        if low < 0 or high > self.full:
+            raise ValueError(
+                f"color_space={self.name!r} takes this type of image from 0 to {self.full:g}, but"
+                f" there are values from {low:g} to {high:g}; divide them by the value of full"
+                " intensity, or use color_space='rgb'"
+            )
+        # In blocks, so that what is computed on the way takes no memory to speak of.
+        converted = np.empty(colors.shape)
+        for start in range(0, len(colors), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            converted[block] = self._forward(colors[block])
+        return converted
+
+    def _forward(self, colors: Array) -> FloatArray:
         linear: FloatArray = _to_linear(colors / self.full)
         if self.name == "linear":
             return linear
@@ -99,7 +116,9 @@ def color_space(name: Any, dtype: np.dtype[Any], n_channels: int) -> ColorSpace:
             f"color_space={name!r} needs the three channels of RGB, but the image has"
             f" {n_channels}; use color_space='rgb', which takes channels as they are"
         )
-    full = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}.get(dtype.name)
+    full = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}.get(
+        dtype.name
+    )
     if full is None:
         raise ValueError(
             f"color_space={name!r} needs uint8, uint16 or float images, got {dtype};"

@@ -13,8 +13,9 @@ from .solver import Init, fit_points, warn_of
 
 METHODS = ("auto", "lloyd", "optimal")
 
-# Work of the dynamic programme (distinct values x clusters) up to which "auto" takes it:
-# about a second.
+# Distinct values, and work of the dynamic programme (distinct values x clusters), up to
+# which "auto" takes it: about a second, and some tens of megabytes.
+_MAX_AUTO_VALUES = 2**20
 _MAX_AUTO_WORK = 2**23
 
 
@@ -70,7 +71,11 @@ def choose_method(
                 " the global optimum; leave it out, or use method='lloyd'"
             )
         return "optimal"
-    small = n_distinct is not None and n_distinct * n_clusters <= _MAX_AUTO_WORK
+    small = (
+        n_distinct is not None
+        and n_distinct <= _MAX_AUTO_VALUES
+        and n_distinct * n_clusters <= _MAX_AUTO_WORK
+    )
     if method == "auto" and n_channels == 1 and small and not asked:
         return "optimal"
     return "lloyd"

@@ -251,7 +251,7 @@ class Segmentation(Model):
     backend, reason : str
         Where it was computed, and why there.
     seconds : dict of str to float
-        Seconds spent in each stage: count, fit (starts and iterations), labels.
+        Seconds spent in each stage: count, fit (choosing k, starts and iterations), labels.
     init_centers : ndarray of shape (n_clusters, n_channels)
         Starting centres of the best run, in the order in which they were drawn.
     chosen_k_reason : str or None

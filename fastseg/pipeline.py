@@ -189,7 +189,8 @@ def segment(
     partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
     clock.stop("fit")
 
-    table = None if summary is None else label_values(found.points, centers, first_label)
+    tick = progress.heartbeat("labels", 0, n)
+    table = None if summary is None else label_values(found.points, centers, first_label, tick)
     n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
     # What the points take beside their values is not needed to look labels up.
     del found, weights

@@ -82,10 +82,15 @@ def solve_all(
     """Solve and measure every k on the same resident points; the method comes with them."""
     n, d = values.shape
     _, n_runs = check_parameters(ks[-1], init, n_init, max_iter, tol, d)
-    method = choose_method(
-        method, d, None if weights is None else n, ks[-1],
-        init=init, n_init=n_init, max_iter=max_iter, tol=tol,
-    )  # fmt: skip
+    # For every k the method that `segment` would take.
+    taken = {
+        k: choose_method(
+            method, d, None if weights is None else n, k,
+            init=init, n_init=n_init, max_iter=max_iter, tol=tol,
+        )
+        for k in ks
+    }  # fmt: skip
+    solved = [k for k in ks if taken[k] == "optimal"]
     inside = space.forward(values)
     points = backend.put(inside, weights, repeated=True, n_threads=n_threads)
     told = _told(progress, 0, ks)
@@ -94,14 +99,14 @@ def solve_all(
     total = points.accumulate(whole.sums / whole.weights, tick).inertia
     limit = tolerance(points, tol, tick)
     optimum = None
-    if method == "optimal":
+    if solved:
         from .optimal_1d import optimal_1d
 
-        optimum = optimal_1d(inside[:, 0], weights, ks[-1], n_threads=n_threads, progress=told)
+        optimum = optimal_1d(inside[:, 0], weights, solved[-1], n_threads=n_threads, progress=told)
     rows = []
     for done, k in enumerate(ks):
         told = _told(progress, done, ks)
-        if optimum is not None:
+        if optimum is not None and taken[k] == "optimal":
             centers, n_iter, converged = optimum.centers(k)[:, None], 0, True
         else:
             run = solve(
@@ -122,7 +127,8 @@ def solve_all(
         rows.append(Solved(centers, measures, n_iter, converged))
         progress.report("scan", done + 1, len(ks), {"n_clusters": k, "inertia": partials.inertia})
     _warn_unless_converged(ks, rows, max_iter)
-    return method, rows
+    words = dict.fromkeys(taken.values())
+    return " and ".join(words), rows
 
 
 def _told(progress: Progress, done: int, ks: list[int]) -> Progress:

@@ -107,3 +107,13 @@ def test_sampler_against_the_reference(dtype, d, n):
     thresholds = np.array([0.02, 0.5, 0.99]) * potential
     rows = np.minimum(np.searchsorted(masses, thresholds), len(values) - 1)
     np.testing.assert_array_equal(sampler.draw(thresholds), values[order][rows])
+
+
+def test_a_channel_of_hardly_any_span_beside_an_ordinary_one():
+    rng = np.random.default_rng(0)
+    values = np.unique(np.stack([rng.choice([0, 1e-310], 9000), rng.random(9000)], 1), axis=0)
+    weights = np.ones(len(values))
+    centers = values[:: len(values) // 5].copy()
+    partials = CpuBackend().put(values, weights, repeated=True).accumulate(centers)
+    expected = reference.accumulate(values, weights, centers)
+    np.testing.assert_array_equal(partials.weights, expected.weights)

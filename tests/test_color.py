@@ -43,7 +43,7 @@ def test_oklab_has_its_published_values(xyz, oklab):
 
     linear = np.linalg.solve(_XYZ, np.array([xyz]).T).T
     encoded = ColorSpace("linear").backward(linear)
-    np.testing.assert_allclose(ColorSpace("oklab").forward(encoded), [oklab], atol=2e-3)
+    np.testing.assert_allclose(ColorSpace("oklab")._forward(encoded), [oklab], atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["rgb", *SPACES])
@@ -96,3 +96,10 @@ def test_what_is_no_srgb_picture_is_refused(dtype, channels):
     image = np.arange(4 * channels).reshape(2, 2, channels).astype(dtype)
     with pytest.raises(ValueError, match="color_space='lab' needs"):
         fastseg.segment(image, 2, color_space="lab")
+
+
+@pytest.mark.parametrize("high", [255.0, -0.5])
+def test_floats_beyond_full_intensity_are_refused(high):
+    image = np.linspace(0, high, 300, dtype=np.float32).reshape(10, 10, 3)
+    with pytest.raises(ValueError, match="from 0 to 1, but there are values from"):
+        fastseg.segment(image, 2, color_space="oklab")

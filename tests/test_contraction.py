@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from fastseg.kernels.cpu import CpuBackend, cell_sampler, cells, lloyd
+from fastseg.kernels.cpu import CpuBackend, cell_sampler, cells, lloyd, optimal_1d, sorted_points
 from fastseg.kernels.cpu.cells import Cells
 
 FUSED = re.compile(r"\b(v?f[n]?m(add|sub|la|ls)\w*|fnmadd|fnmsub)\b")
@@ -35,7 +35,15 @@ def kernels():
         made.assign(np.arange(9.0).reshape(3, 3), np.empty(3000, np.uint8), 0, None)
     with mock.patch.object(cell_sampler, "compiled", side_effect=cells.compiled) as spy_too:
         points.sampler().add(np.zeros(3))
-    for call in [*spy.call_args_list, *spy_too.call_args_list]:
+    ramp, ones = np.arange(5000.0), np.ones(5000)
+    with mock.patch.object(optimal_1d, "compiled", side_effect=cells.compiled) as spy_1d:
+        optimal_1d._kernels.cache_clear() if hasattr(optimal_1d._kernels, "cache_clear") else None
+        optimal_1d.solve(ramp, ones, 4, 1, lambda layer: None)
+    with mock.patch.object(sorted_points, "compiled", side_effect=cells.compiled) as spy_sorted:
+        sorted_points.SortedPoints(ramp[:, None], ones, True, 1).accumulate(ramp[:3, None] * 99)
+    calls = [spy, spy_too, spy_1d, spy_sorted]
+    assert all(made.call_args_list for made in calls)
+    for call in [call for made in calls for call in made.call_args_list]:
         yield cells.compiled(*call.args)
 
 

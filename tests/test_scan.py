@@ -372,3 +372,16 @@ def test_scanning_does_not_load_matplotlib():
     code += "print({'matplotlib', 'sklearn'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "set()\n"
+
+
+def test_every_k_is_solved_as_segment_solves_it(monkeypatch):
+    """Also where the larger ones are too much work for the optimum."""
+    image = np.random.default_rng(0).integers(0, 150, (40, 50)).astype(np.uint8)
+    n_distinct = len(np.unique(image))
+    monkeypatch.setattr("fastseg.methods._MAX_AUTO_WORK", 3 * n_distinct)
+    found = fastseg.scan(image, [2, 3, 5], random_state=0)
+    assert found.method == "optimal and lloyd"
+    for k, inertia in zip([2, 3, 5], found.inertia, strict=True):
+        single = fastseg.segment(image, k, random_state=0)
+        assert single.method == ("optimal" if k <= 3 else "lloyd")
+        np.testing.assert_allclose(single.inertia, inertia, rtol=1e-12)

@@ -199,7 +199,8 @@ def _z_order(values: Array, low: FloatArray, high: FloatArray) -> Array:
     spread = np.zeros_like(places)
     for b in range(n_bits):
         spread |= ((places >> np.uint64(b)) & np.uint64(1)) << np.uint64(b * d)
-    scale = (2**n_bits - 1) / np.where(high > low, high - low, 1.0)
+    # A span whose reciprocal overflows is none.
+    scale = (2**n_bits - 1) / np.where(high - low > 1e-300, high - low, 1.0)
     keys = np.empty(n, np.uint64)
     kernel = compiled(
         filtering.z_keys,

@@ -32,6 +32,11 @@ def z_keys(
         key = np.uint64(0)
         for f in range(len(unroll)):
             place = np.int64((np.float64(values[i, f]) - low[f]) * scale[f])
+            # Rounding must not lead out of the table.
+            if place < 0:
+                place = np.int64(0)
+            elif place >= len(spread):
+                place = np.int64(len(spread) - 1)
             key |= spread[place] << np.uint64(f)
         keys[i] = (key << np.uint64(32)) | np.uint64(i)
 

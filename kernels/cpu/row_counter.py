@@ -13,8 +13,10 @@ from .jit import array, compiled
 from .pool import run_chunks
 from .table_counter import CHUNK, TableCounter, in_chunks
 
-# Distinct rows that are kept: with their table, index and counts some 200 MB.
+# Distinct rows that are kept, and bytes of them: with table, counts and what clustering
+# needs of each, some 200 MB.
 MAX_ROWS = 2**22
+_MAX_ROW_BYTES = 2**25
 # Counting a row costs some iterations of Lloyd's on it: few of them must be distinct.
 _MAX_DISTINCT_SHARE = 0.7
 _FEW_ROWS = 2**16
@@ -37,7 +39,8 @@ class RowCounter(TableCounter):
     @property
     def full(self) -> bool:  # type: ignore[override]
         """See `Counter.full`."""
-        return self._n_rows() > MAX_ROWS
+        row_bytes = self.word.itemsize * self.n_features
+        return self._n_rows() > min(MAX_ROWS, _MAX_ROW_BYTES // row_bytes)
 
     @property
     def pays(self) -> bool:  # type: ignore[override]
