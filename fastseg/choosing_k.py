@@ -14,14 +14,14 @@ from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
 from .init_centers import check_random_state
-from .io import atomic_write, check_output, read_image
+from .io import atomic_write, check_output
 from .kernels.backend import FloatArray, Problem
 from .methods import DEFAULT_INIT
 from .pixels import as_pixels
 from .progress import Callback, Progress
 from .solver import check_parameters
-from .summary import summarize
-from .sweep import AUTO_RANGE, check_named_init, choose, count_distinct, solve_all
+from .summary import check_distinct, count_pixels
+from .sweep import AUTO_RANGE, check_named_init, choose, solve_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,25 +233,14 @@ def scan(
     ks = _as_ks(n_clusters)
     check_named_init(init)
     progress = Progress(callback)
-    if isinstance(image, (str, os.PathLike)):
-        image = read_image(image)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     space = find_color_space(color_space, pixels.dtype, d)
     check_parameters(ks[-1], init, n_init, max_iter, tol, d)
     check_random_state(random_state)
     chosen = choose_backend(Problem(n, d, ks[-1], pixels.values.dtype.name), backend).backend
-    progress.report("count", 0, n)
-    summary = summarize(pixels.values, chosen, n_threads=n_threads, tick=progress.tick("count"))
-    progress.report("count", n, n)
-    values = pixels.values if summary is None else summary.values
-    weights = None if summary is None else summary.counts.astype(np.float64)
-    n_distinct = count_distinct(values, weights, ks[-1])
-    if ks[-1] > n_distinct:
-        raise ValueError(
-            f"n_clusters={ks[-1]} is more than the image's {n_distinct} distinct pixels;"
-            f" ask for at most {n_distinct}"
-        )
+    _, values, weights = count_pixels(pixels.values, chosen, n_threads=n_threads, progress=progress)
+    check_distinct(values, weights, ks[-1])
     method, rows = solve_all(
         values, weights, ks, method=method, space=space, init=init, n_init=n_init,
         max_iter=max_iter, tol=tol, random_state=random_state, backend=chosen,

@@ -95,7 +95,6 @@ def find_clusters(
     backend: Backend,
     n_threads: int | None,
     progress: Progress,
-    stacklevel: int = 4,
 ) -> Found:
     """Cluster values (n, d), repeated as often as their weights say."""
     if method == "optimal":
@@ -122,7 +121,7 @@ def find_clusters(
         progress=progress,
     )
     run = fit.run
-    warn_of(run, max_iter, stacklevel=stacklevel)
+    warn_of(run, max_iter, stacklevel=4)
     return Found(run.centers, fit.points, run.n_iter, run.converged, run.init_centers)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
-from .io import read_image
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem, Tick
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
@@ -142,7 +141,7 @@ class Model:
     ) -> Labelled:
         """Do as `predict`, and tell with the labels how they were made."""
         progress = Progress(callback)
-        pixels = as_pixels(_read(image), self.axis_rule, mask, nodata, self.n_channels)
+        pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels)
         self._check(pixels, allow_dtype)
         fixed = 0 if self.fixed_start and self.start_label == 0 else None
         first = max(self.start_label, choose_start_label(fixed, pixels))
@@ -417,8 +416,3 @@ def label_grid(
 
 def _channels(n: int) -> str:
     return "1 channel" if n == 1 else f"{n} channels"
-
-
-def _read(image: Any) -> Any:
-    """Image of a path; anything else as it is."""
-    return read_image(image) if isinstance(image, (str, PathLike)) else image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,13 @@ from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
 from .init_centers import check_random_state
-from .io import read_image
 from .kernels.backend import Problem
 from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
 from .model import Segmentation, choose_start_label, label_grid, label_values
-from .pixels import Pixels, as_pixels
+from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
 from .solver import check_parameters
-from .summary import Summary, distinct_up_to, summarize
+from .summary import check_distinct, count_pixels
 from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
 
 
@@ -130,8 +128,6 @@ def segment(
     if callable(init):
         raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
     progress = Progress(callback)
-    if isinstance(image, (str, PathLike)):
-        image = read_image(image)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     space = find_color_space(color_space, pixels.dtype, d)
@@ -145,13 +141,9 @@ def segment(
     choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
 
     clock = Clock()
-    progress.report("count", 0, n)
-    summary = summarize(
-        pixels.values, choice.backend, n_threads=n_threads, tick=progress.tick("count")
+    summary, values, weights = count_pixels(
+        pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
-    progress.report("count", n, n)
-    values = pixels.values if summary is None else summary.values
-    weights = None if summary is None else summary.counts.astype(np.float64)
     clock.stop("count")
     k_reason = None
     if auto:
@@ -161,8 +153,9 @@ def segment(
             n_threads=n_threads, progress=progress,
         )  # fmt: skip
         clock.stop("scan")
-    n_distinct = _check_distinct(pixels, summary, k)
+    check_distinct(values, weights, k)
 
+    n_distinct = None if weights is None else len(values)
     method = choose_method(
         method, d, n_distinct, k, init=init, n_init=n_init, max_iter=max_iter, tol=tol
     )
@@ -227,17 +220,3 @@ def segment(
 def _axis_rule(channel_axis: Any) -> int | str | None:
     """Rule by which `predict` finds the channels of another image."""
     return channel_axis if channel_axis is None or channel_axis == "auto" else int(channel_axis)
-
-
-def _check_distinct(pixels: Pixels, summary: Summary | None, n_clusters: int) -> int | None:
-    """Refuse more clusters than distinct pixels; return their number where it is known."""
-    if summary is None:
-        n_distinct = distinct_up_to(pixels.values, n_clusters)
-    else:
-        n_distinct = len(summary.values)
-    if n_clusters > n_distinct:
-        raise ValueError(
-            f"n_clusters={n_clusters} is more than the image's {n_distinct} distinct pixels;"
-            f" ask for at most {n_distinct}"
-        )
-    return None if summary is None else n_distinct

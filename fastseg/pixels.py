@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from .arrays import check_finite, check_magnitude, native
+from .io import read_image
 from .io.image import Image, auto_axis
 from .kernels.backend import Array
 
@@ -43,7 +45,7 @@ class Pixels:
 def as_pixels(
     image: Any, channel_axis: Any, mask: Any, nodata: Any, n_channels: int | None = None
 ) -> Pixels:
-    """Pixels of an array or of a picture read from a file.
+    """Pixels of an array, of a file by its path, or of a picture read from one.
 
     For images like one that was fitted, ``n_channels`` tells how many channels that
     had: a file then goes by its own channels, and a last axis of that length holds
@@ -56,6 +58,8 @@ def as_pixels(
         argument does not fit it.
     """
     valid = None
+    if isinstance(image, (str, PathLike)):
+        image = read_image(image)
     if isinstance(image, Image):
         valid = image.valid
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .kernels.backend import Array, Backend, Counter, Tick
+from .kernels.backend import Array, Backend, Counter, FloatArray, Tick
+from .progress import Progress
 
 # Pixels between two looks at whether counting them pays.
 _PIECE = 2**18
@@ -71,6 +72,22 @@ def _sorted(pixels: Array) -> Summary:
     return Summary(values[first][:, None], counts)
 
 
+def count_pixels(
+    pixels: Array, backend: Backend, *, n_threads: int | None, progress: Progress
+) -> tuple[Summary | None, Array, FloatArray | None]:
+    """Stage "count": the summary, the values to cluster, and how often each occurs.
+
+    Without a summary the values are the pixels, and None stands for their counts.
+    """
+    n = len(pixels)
+    progress.report("count", 0, n)
+    summary = summarize(pixels, backend, n_threads=n_threads, tick=progress.tick("count"))
+    progress.report("count", n, n)
+    if summary is None:
+        return None, pixels, None
+    return summary, summary.values, summary.counts.astype(np.float64)
+
+
 def _shifted(tick: Tick, start: int, n: int) -> Tick:
     return lambda done, total: tick(start + done, n)
 
@@ -85,3 +102,18 @@ def distinct_up_to(pixels: Array, limit: int) -> int:
         start += size
         size = min(2 * size, _PIECE)
     return min(len(found), limit)
+
+
+def count_distinct(values: Array, weights: FloatArray | None, limit: int) -> int:
+    """Number of distinct values; of pixels without counts no further than ``limit``."""
+    return distinct_up_to(values, limit) if weights is None else len(values)
+
+
+def check_distinct(values: Array, weights: FloatArray | None, n_clusters: int) -> None:
+    """Raise ValueError if there are more clusters than distinct values."""
+    n_distinct = count_distinct(values, weights, n_clusters)
+    if n_clusters > n_distinct:
+        raise ValueError(
+            f"n_clusters={n_clusters} is more than the image's {n_distinct} distinct pixels;"
+            f" ask for at most {n_distinct}"
+        )

@@ -14,7 +14,7 @@ from .kernels.backend import Array, Backend, FloatArray
 from .methods import choose_method, mean_values
 from .progress import Progress
 from .solver import ConvergenceWarning, Draws, check_parameters, solve, tolerance
-from .summary import distinct_up_to
+from .summary import count_distinct
 from .validity import calinski_harabasz, knee, simplified_silhouette
 
 AUTO_RANGE = range(2, 11)  # what n_clusters="auto" scans
@@ -162,11 +162,6 @@ def check_named_init(init: Any) -> None:
             "init must be 'k-means++' or 'random' where the number of clusters is to be chosen,"
             f" got {type(init).__name__}: given centres fix it"
         )
-
-
-def count_distinct(values: Array, weights: FloatArray | None, limit: int) -> int:
-    """Number of distinct values; of pixels without counts no further than ``limit``."""
-    return distinct_up_to(values, limit) if weights is None else len(values)
 
 
 def choose(ks: list[int], rows: list[Solved]) -> tuple[int | None, int, str]:

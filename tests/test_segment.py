@@ -179,7 +179,7 @@ def test_repeating_every_pixel_changes_nothing(seed, times):
 def test_pixels_that_are_not_summarized_give_the_same_answer(china, monkeypatch):
     start = china[:2, :4].reshape(-1, 3).astype(float)
     a = fastseg.segment(china, 8, init=start)
-    monkeypatch.setattr("fastseg.pipeline.summarize", lambda *args, **kwargs: None)
+    monkeypatch.setattr("fastseg.summary.summarize", lambda *args, **kwargs: None)
     b = fastseg.segment(china, 8, init=start)
     np.testing.assert_array_equal(a.labels, b.labels)
     np.testing.assert_array_equal(a.centers, b.centers)

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import DTYPES, Array, FloatArray, Problem
+from ..backend import DTYPES, Array, Counter, FloatArray, Problem
 from .counters import make_counter
 from .points import CpuPoints
 from .sorted_points import SortedPoints
-from .table_counter import TableCounter
 from .threads import resolve_n_threads
 
 
@@ -31,7 +30,7 @@ class CpuBackend:
 
     def counter(
         self, dtype: np.dtype[Any], n_features: int, *, n_threads: int | None = None
-    ) -> TableCounter:
+    ) -> Counter:
         """See `Backend.counter`."""
         return make_counter(dtype, n_features, resolve_n_threads(n_threads))
 

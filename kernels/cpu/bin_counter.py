@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class BinCounter(TableCounter):
         free: list[Array] = []
         made: list[Array] = []
 
-        def task(start: int, stop: int) -> None:
+        def task(codes: Array, start: int, stop: int) -> None:
             try:
                 bins = free.pop()
             except IndexError:
@@ -47,9 +48,7 @@ class BinCounter(TableCounter):
         # 32-bit bins are emptied before they can overflow.
         for first in range(0, len(codes), 2**31):
             part = codes[first : first + 2**31]
-            codes_of_task, codes = codes, part
-            in_chunks(task, len(part), CHUNK, self.n_threads, tick)
-            codes = codes_of_task
+            in_chunks(partial(task, part), len(part), CHUNK, self.n_threads, tick)
             for bins in made:
                 self.totals += bins.sum(axis=0, dtype=np.int64)
                 bins[:] = 0

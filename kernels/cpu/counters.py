@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Counter
 from .bin_counter import BinCounter
 from .color_counter import ColorCounter
 from .row_counter import RowCounter
-from .table_counter import TableCounter
 
 
-def make_counter(dtype: np.dtype[Any], n_features: int, n_threads: int) -> TableCounter:
+def make_counter(dtype: np.dtype[Any], n_features: int, n_threads: int) -> Counter:
     """Counter for pixels of a type and number of channels."""
     bits = 8 * dtype.itemsize * n_features
     if dtype.kind in "ui" and bits <= 16:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Tick
+from ..backend import Tick
 from .pool import run_chunks
 
 # Pixels a thread takes at once: a millisecond or few, so that Ctrl-C is answered.
@@ -37,15 +37,3 @@ class TableCounter:
         self.dtype = dtype
         self.n_features = n_features
         self.n_threads = n_threads
-
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
-        """See `Counter.add`."""
-        raise NotImplementedError
-
-    def distinct(self) -> tuple[Array, Array]:
-        """See `Counter.distinct`."""
-        raise NotImplementedError
-
-    def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
-        """See `Counter.look_up`."""
-        raise NotImplementedError
