@@ -352,3 +352,19 @@ def test_a_path_works_as_an_image(china, tmp_path):
     b = fastseg.segment(str(tmp_path / "china.png"), 3, random_state=0)
     np.testing.assert_array_equal(a.labels, fastseg.segment(china, 3, random_state=0).labels)
     np.testing.assert_array_equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_integer_images_are_not_copied_to_float(dtype):
+    import tracemalloc
+
+    image = (np.arange(4_000_000) % 251).astype(dtype).reshape(2000, 2000)
+    fastseg.segment(image[:9], 3)  # compiles
+    tracemalloc.start()
+    try:
+        labels = fastseg.segment(image, 3).labels
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # float32 would take 16 MB, and float64 twice that.
+    assert peak - labels.nbytes < 8e6
