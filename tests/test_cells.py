@@ -71,6 +71,36 @@ def test_any_number_of_threads_gives_the_same_bytes():
     assert len(results) == 1
 
 
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("dtype", "d"), [("uint8", 3), ("float64", 2)])
+def test_the_answer_does_not_depend_on_what_was_asked_before(dtype, d):
+    """Cells remember the last assignment: wandering, interrupted and jumping centres."""
+    values, weights = repeated(dtype, 150_000, d)
+    rng = np.random.default_rng(5)
+    walked = CpuBackend().put(values, weights, repeated=True, n_threads=2)
+
+    def interrupt(done, total):
+        raise Interrupted
+
+    for k in (5, 5, 40, 3, 40):
+        centers = values[rng.choice(len(values), k)] + rng.random((k, d))
+        for _ in range(3):
+            with pytest.raises(Interrupted):
+                walked.accumulate(centers + 20.0, interrupt)
+            partials = walked.accumulate(centers)
+            fresh = CpuBackend().put(values, weights, repeated=True, n_threads=1)
+            expected = fresh.accumulate(centers)
+            assert partials.sums.tobytes() == expected.sums.tobytes()
+            assert partials.weights.tobytes() == expected.weights.tobytes()
+            assert partials.inertia == expected.inertia
+            plain = CpuBackend().put(values, weights).assign(centers)
+            np.testing.assert_array_equal(walked.assign(centers), plain)
+            centers = centers + rng.normal(0.0, 2.0, centers.shape)
+
+
 def test_an_extent_of_zero():
     values = np.zeros((5000, 3), np.uint8)
     values[:, 0] = np.arange(5000) % 256

@@ -32,7 +32,8 @@ def kernels():
     with mock.patch.object(cells, "compiled", side_effect=cells.compiled) as spy:
         made = Cells(values, np.ones(3000), 1)
         made.accumulate(np.arange(9.0).reshape(3, 3), None)
-        made.assign(np.arange(9.0).reshape(3, 3), np.empty(3000, np.uint8), 0, None)
+        made.exact = False
+        made.accumulate(np.arange(9.0).reshape(3, 3), None)
     with mock.patch.object(cell_sampler, "compiled", side_effect=cells.compiled) as spy_too:
         points.sampler().add(np.zeros(3))
     ramp, ones = np.arange(5000.0), np.ones(5000)

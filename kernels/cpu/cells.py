@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,10 +21,14 @@ T = TypeVar("T")
 # Below these a plain pass is as fast.
 _MIN_POINTS = 4096
 MIN_CLUSTERS = 3
+# More labels than the cells' own type holds.
+MAX_CLUSTERS = 2**16
 _MAX_FEATURES = 8
 # Integers of up to 2**53 are exact in float64, and so are their sums in any order.
 _EXACT_SUM = 2.0**53
-_BLOCKS_PER_CHUNK = 24
+# Blocks in a chunk: a millisecond or few.
+_MAX_CHUNK = 64
+_MIN_CHUNK = 8
 CELLS_PER_CHUNK = 128
 
 
@@ -37,8 +42,21 @@ def worthwhile(values: Array) -> bool:
     return possible(values) and len(values) >= _MIN_POINTS
 
 
+@dataclass
+class _Assignment:
+    """Clusters of the cells and points of the last pass, and what they sum up to.
+
+    See `filtering.filter_cells`; the sums hold as far as they are exact.
+    """
+
+    owners: Array
+    labels: Array
+    sums: FloatArray
+    totals: FloatArray
+
+
 class Cells:
-    """Points in Z-order, and box, sum, weight and scatter of each run and block of runs."""
+    """Points in Z-order, and box, sum, weight and scatter of each run of them."""
 
     def __init__(self, values: Array, weights: FloatArray, n_threads: int) -> None:
         self.n_threads = n_threads
@@ -75,91 +93,126 @@ class Cells:
             CELLS_PER_CHUNK,
             n_threads,
         )  # fmt: skip
-        self._make_blocks()
+        starts = np.arange(0, n_cells, filtering.BLOCK)
+        self.block_low = np.minimum.reduceat(self.low, starts)
+        self.block_high = np.maximum.reduceat(self.high, starts)
         self.extent = np.maximum(np.abs(low), np.abs(high))
         largest = float(self.extent.max()) * float(weights.sum())
         self.exact = values.dtype.kind in "ui" and largest < _EXACT_SUM
-
-    def _make_blocks(self) -> None:
-        cells = np.arange(len(self.totals))
-        starts = cells[:: filtering.BLOCK]
-        self.block_low = np.minimum.reduceat(self.low, starts)
-        self.block_high = np.maximum.reduceat(self.high, starts)
-        self.block_sums = np.add.reduceat(self.sums, starts)
-        self.block_totals = np.add.reduceat(self.totals, starts)
-        means = (self.block_sums / self.block_totals[:, None])[cells // filtering.BLOCK]
-        away = ((self.sums / self.totals[:, None] - means) ** 2).sum(axis=1)
-        self.block_scatter = np.add.reduceat(self.scatter + self.totals * away, starts)
+        self.assignment: _Assignment | None = None
 
     def accumulate(self, centers: FloatArray, tick: Tick | None) -> Partials:
         """See `Points.accumulate`."""
-        kernel = self._accumulate
-        columns, margin = self._columns(centers)
-        total: list[Partials] = []
+        now, inertia = self._assign(centers, tick)
+        if self.exact:
+            return Partials(now.sums.copy(), now.totals.copy(), inertia)
+        parts: list[Partials] = []
 
         def task(start: int, stop: int) -> Partials:
-            sums, totals = np.empty_like(centers), np.empty(len(centers))
-            inertia = kernel(
-                self.planes, self.weights, self.low, self.high, self.sums, self.totals,
-                self.scatter, self.block_low, self.block_high, self.block_sums,
-                self.block_totals, self.block_scatter, self.exact, columns, margin,
-                start, stop, self._unroll, sums, totals,
+            part = Partials(np.empty_like(now.sums), np.empty_like(now.totals), 0.0)
+            self._sum(
+                self.planes, self.weights, now.owners, now.labels, start, stop, self._unroll,
+                part.sums, part.weights,
             )  # fmt: skip
-            return Partials(sums, totals, inertia)
+            return part
 
-        def consume(chunk: int, part: Partials) -> None:
-            total[:] = [total[0].merge(part)] if total else [part]
-
-        self._run(task, consume, tick)
-        return total[0]
-
-    @cached_property
-    def _accumulate(self) -> Any:
-        # Once: it takes as long to find the kernel as some cells take to add.
-        read, table = array("float64"), array("float64", 2)
-        return compiled(
-            filtering.accumulate_cells,
-            array(self.planes.dtype.name, 3),
-            *(table,) * 4,
-            *(read,) * 2,
-            *(table,) * 3,
-            *(read,) * 2,
-            types.boolean,
-            table,
-            types.float64,
-            types.intp,
-            types.intp,
-            self._unroll_type,
-            array("float64", 2, written=True),
-            array("float64", written=True),
-        )
+        self._run(task, lambda _, part: parts.append(part), tick)
+        total = reduce(Partials.merge, parts)
+        return Partials(total.sums, total.weights, inertia)
 
     def assign(
         self, centers: FloatArray, labels: Array, first_label: int, tick: Tick | None
     ) -> None:
         """See `Points.assign`."""
-        table = array("float64", 2)
+        now, _ = self._assign(centers, tick)
         kernel = compiled(
-            filtering.assign_cells,
-            array(self.planes.dtype.name, 3),
+            filtering.label_cells,
+            array("int32"),
+            array("uint16", 2),
             array("uint32"),
-            *(table,) * 5,
-            types.float64,
-            types.intp,
-            types.intp,
-            self._unroll_type,
-            types.intp,
+            *(types.intp,) * 3,
             array(labels.dtype.name, written=True),
         )
+        self._run(
+            lambda start, stop: kernel(
+                now.owners, now.labels, self.order, start, stop, first_label, labels
+            ),
+            lambda _, result: None,
+            tick,
+        )
+
+    def _assign(self, centers: FloatArray, tick: Tick | None) -> tuple[_Assignment, float]:
+        """Assignment to the nearest of the centres, and its inertia."""
+        k, n_features = centers.shape
+        now = self.assignment
+        if now is None or len(now.totals) != k:
+            now = self._all_in_the_first(k)
+        self.assignment = None  # what an interrupted pass leaves is of no use
         columns, margin = self._columns(centers)
+        inertia = np.empty(len(self.block_low))
 
-        def task(start: int, stop: int) -> None:
-            kernel(
-                self.planes, self.order, self.low, self.high, self.block_low, self.block_high,
-                columns, margin, start, stop, self._unroll, first_label, labels,
+        def task(start: int, stop: int) -> Partials:
+            change = Partials(np.empty((k, n_features)), np.empty(k), 0.0)
+            self._filter(
+                self.planes, self.weights, self.low, self.high, self.sums, self.totals,
+                self.scatter, self.block_low, self.block_high, columns, margin, start, stop,
+                self._unroll, now.owners, now.labels, change.sums, change.weights, inertia,
             )  # fmt: skip
+            return change
 
-        self._run(task, lambda chunk, result: None, tick)
+        def consume(_: int, change: Partials) -> None:
+            now.sums += change.sums
+            now.totals += change.weights
+
+        # What changes is exact or of no use, so chunks may depend on the threads.
+        step = len(self.block_low) // (2 * self.n_threads)
+        self._run(task, consume, tick, min(max(step, _MIN_CHUNK), _MAX_CHUNK))
+        self.assignment = now
+        return now, float(inertia.sum())
+
+    def _all_in_the_first(self, n_clusters: int) -> _Assignment:
+        n_cells, n_features = self.sums.shape
+        now = _Assignment(
+            np.zeros(n_cells, np.int32),
+            np.zeros((n_cells, filtering.CELL), np.uint16),
+            np.zeros((n_clusters, n_features)),
+            np.zeros(n_clusters),
+        )
+        now.sums[0], now.totals[0] = self.sums.sum(axis=0), self.totals.sum()
+        return now
+
+    # Once each: it takes as long to find a kernel as some cells take to filter.
+    @cached_property
+    def _filter(self) -> Any:
+        read, table = array("float64"), array("float64", 2)
+        return compiled(
+            filtering.filter_cells,
+            array(self.planes.dtype.name, 3),
+            *(table,) * 4,
+            *(read,) * 2,
+            *(table,) * 3,
+            types.float64,
+            *(types.intp,) * 2,
+            self._unroll_type,
+            array("int32", written=True),
+            array("uint16", 2, written=True),
+            array("float64", 2, written=True),
+            *(array("float64", written=True),) * 2,
+        )
+
+    @cached_property
+    def _sum(self) -> Any:
+        return compiled(
+            filtering.sum_cells,
+            array(self.planes.dtype.name, 3),
+            array("float64", 2),
+            array("int32"),
+            array("uint16", 2),
+            *(types.intp,) * 2,
+            self._unroll_type,
+            array("float64", 2, written=True),
+            array("float64", written=True),
+        )
 
     def _columns(self, centers: FloatArray) -> tuple[FloatArray, float]:
         """Centres feature by feature, and the rounding errors that squares of this size carry."""
@@ -175,15 +228,18 @@ class Cells:
         return types.UniTuple(types.int64, self.planes.shape[1])
 
     def _run(
-        self, task: Callable[[int, int], T], consume: Callable[[int, T], None], tick: Tick | None
+        self,
+        task: Callable[[int, int], T],
+        consume: Callable[[int, T], None],
+        tick: Tick | None,
+        step: int = _MAX_CHUNK,
     ) -> None:
-        n_blocks, n = len(self.block_totals), len(self.order)
-        size = _BLOCKS_PER_CHUNK * filtering.BLOCK * filtering.CELL
+        """Results of ``task(first block, end)`` of all chunks of ``step`` blocks."""
+        n_blocks, n = len(self.block_low), len(self.order)
+        size = step * filtering.BLOCK * filtering.CELL
         run_chunks(
-            lambda chunk: task(
-                chunk * _BLOCKS_PER_CHUNK, min((chunk + 1) * _BLOCKS_PER_CHUNK, n_blocks)
-            ),
-            -(-n_blocks // _BLOCKS_PER_CHUNK),
+            lambda chunk: task(chunk * step, min((chunk + 1) * step, n_blocks)),
+            -(-n_blocks // step),
             self.n_threads,
             consume,
             None if tick is None else lambda done: tick(min(done * size, n), n),

@@ -4,7 +4,8 @@ A centre that is farther than another from all of a cell's box cannot own a poin
 it (Kanungo et al., "An efficient k-means clustering algorithm: analysis and
 implementation", IEEE Trans. Pattern Anal. Mach. Intell. 24, 2002). What is left is
 decided by the same distances as everywhere, so the labels are those of plain Lloyd.
-Cells are runs of points in Z-order; eight of them make a block.
+Cells are runs of points in Z-order; eight of them make a block. They keep the labels
+of the last pass, so that only what changed its cluster is added and taken away.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from numba import njit
 # Points in a cell, and cells in a block.
 CELL = 256
 BLOCK = 8
-# Candidates up to which masked sums are faster than adding point by point.
-MAX_MASKED = 16
 
 
 def z_keys(
@@ -85,8 +84,9 @@ def keep_owners(
     centers,  # IN (n_features, >= n) float64, candidates in ascending order of their ids
     ids,  # IN (>= n,) int64
     n,  # number of candidates
-    low,  # IN (n_features,) float64, box
-    high,  # IN (n_features,) float64
+    low,  # IN (>= box, n_features) float64, boxes
+    high,  # IN (>= box, n_features) float64
+    box,  # which of them
     margin,  # what rounding may hide
     gap,  # SCRATCH (>= n,) float64
     kept_centers,  # OUT (n_features, >= n) float64
@@ -94,10 +94,14 @@ def keep_owners(
 ):
     """Keep the candidates that may be nearest to a point of the box; return their number."""
     n_features = centers.shape[0]
+    if n == 1:
+        kept_ids[0] = ids[0]
+        kept_centers[:, 0] = centers[:, 0]
+        return 1
     for j in range(n):
         gap[j] = 0.0
     for f in range(n_features):
-        middle = 0.5 * (low[f] + high[f])
+        middle = 0.5 * (low[box, f] + high[box, f])
         for j in range(n):
             t = centers[f, j] - middle
             gap[j] += t * t
@@ -109,7 +113,7 @@ def keep_owners(
     for j in range(n):
         gap[j] = 0.0
     for f in range(n_features):
-        z, lo, hi = centers[f, best], low[f], high[f]
+        z, lo, hi = centers[f, best], low[box, f], high[box, f]
         for j in range(n):
             c = centers[f, j]
             corner = hi if c > z else lo
@@ -126,22 +130,30 @@ def keep_owners(
 
 @njit(nogil=True)
 def nearest_in_cell(
-    planes,  # IN (n_features, CELL)
-    centers,  # IN (n_features, >= n) float64, candidates
+    planes,  # IN (n_cells, n_features, CELL)
+    cell,  # which cell
+    centers,  # IN (n_features, >= n) float64, candidates in ascending order of their ids
+    ids,  # IN (>= n,) int64
     n,  # number of candidates
     unroll,  # tuple of n_features
     wide,  # OUT (n_features, CELL) float64, the points
     best,  # OUT (CELL,) float64, squared distance to the nearest candidate
-    nearest,  # OUT (CELL,) int64
+    nearest,  # OUT (CELL,) int64, its id
 ):
     """Nearest candidate of every point of a cell; the lowest wins a tie."""
     for f in range(len(unroll)):
         for i in range(CELL):
-            wide[f, i] = planes[f, i]
+            wide[f, i] = planes[cell, f, i]
+    own = ids[0]
     for i in range(CELL):
-        best[i] = np.inf
-        nearest[i] = 0
-    for j in range(n):
+        d = 0.0
+        for f in range(len(unroll)):
+            t = wide[f, i] - centers[f, 0]
+            d += t * t
+        best[i] = d
+        nearest[i] = own
+    for j in range(1, n):
+        own = ids[j]
         for i in range(CELL):
             d = 0.0
             for f in range(len(unroll)):
@@ -149,89 +161,57 @@ def nearest_in_cell(
                 d += t * t
             if d < best[i]:
                 best[i] = d
-                nearest[i] = j
-
-
-@njit(nogil=True, fastmath={"reassoc"})
-def masked_sum(
-    plane,  # IN (CELL,) float64, integers: their sum is exact in any order
-    nearest,  # IN (CELL,) int64
-    j,  # what to sum up
-):
-    """Sum of what belongs to one candidate."""
-    total = 0.0
-    for i in range(CELL):
-        total += plane[i] if nearest[i] == j else 0.0
-    return total
+                nearest[i] = own
 
 
 @njit(nogil=True)
-def add_cell(
-    wide,  # INOUT (n_features, CELL) float64, the points; weighted afterwards
-    weights,  # IN (CELL,) float64
-    best,  # IN (CELL,) float64
-    nearest,  # IN (CELL,) int64
-    ids,  # IN (>= n,) int64, of the candidates
-    n,  # number of candidates
-    exact,  # whether sums may be added in any order
-    cell_sums,  # IN (n_features,) float64
-    cell_total,  # weight of the cell
+def move_points(
+    wide,  # IN (n_features, CELL) float64, the points
+    weights,  # IN (n_cells, CELL) float64
+    cell,  # which cell
+    nearest,  # IN (CELL,) int64, where they belong now
+    labels,  # INOUT (n_cells, CELL) uint16, where they were
     unroll,  # tuple of n_features
-    lanes,  # INOUT (8,) float64, inertia of every eighth point
     sums,  # INOUT (n_clusters, n_features) float64
     totals,  # INOUT (n_clusters,) float64
 ):
-    """Add the points of a cell to their clusters."""
-    for i in range(0, CELL, 8):
-        for lane in range(8):
-            lanes[lane] += weights[i + lane] * best[i + lane]
-    for f in range(len(unroll)):
-        for i in range(CELL):
-            wide[f, i] *= weights[i]
-    if exact and n <= MAX_MASKED:
-        # The first candidate gets what the others leave.
-        rest = cell_total
-        for j in range(1, n):
-            total = masked_sum(weights, nearest, j)
-            totals[ids[j]] += total
-            rest -= total
-        totals[ids[0]] += rest
-        for f in range(len(unroll)):
-            rest = cell_sums[f]
-            for j in range(1, n):
-                total = masked_sum(wide[f], nearest, j)
-                sums[ids[j], f] += total
-                rest -= total
-            sums[ids[0], f] += rest
-    else:
-        for i in range(CELL):
-            j = ids[nearest[i]]
+    """Move the points that changed their cluster."""
+    changed = 0
+    for i in range(CELL):
+        changed += nearest[i] != labels[cell, i]
+    if changed == 0:
+        return
+    for i in range(CELL):
+        old, new = labels[cell, i], nearest[i]
+        if old != new:
+            labels[cell, i] = new
+            totals[old] -= weights[cell, i]
+            totals[new] += weights[cell, i]
             for f in range(len(unroll)):
-                sums[j, f] += wide[f, i]
-            totals[j] += weights[i]
+                t = weights[cell, i] * wide[f, i]
+                sums[old, f] -= t
+                sums[new, f] += t
 
 
 @njit(nogil=True)
-def add_whole(
-    center,  # IN (n_features,) float64, the owner
-    j,  # its id
-    cell_sums,  # IN (n_features,) float64
-    weight,  # total weight
-    scatter,  # weighted squared distances to the mean
+def move_cell(
+    cell_sums,  # IN (n_cells, n_features) float64, weighted
+    cell_totals,  # IN (n_cells,) float64
+    cell,  # which cell
+    old,  # cluster
+    new,  # cluster
     sums,  # INOUT (n_clusters, n_features) float64
     totals,  # INOUT (n_clusters,) float64
 ):
-    """Give all points of a cell or block to their owner; return their inertia."""
-    away = 0.0
-    for f in range(len(center)):
-        sums[j, f] += cell_sums[f]
-        t = cell_sums[f] / weight - center[f]
-        away += t * t
-    totals[j] += weight
-    return scatter + weight * away
+    """Move all points of a cell from one cluster to another."""
+    totals[old] -= cell_totals[cell]
+    totals[new] += cell_totals[cell]
+    for f in range(cell_sums.shape[1]):
+        sums[old, f] -= cell_sums[cell, f]
+        sums[new, f] += cell_sums[cell, f]
 
 
-def accumulate_cells(
+def filter_cells(
     planes,  # IN (n_cells, n_features, CELL)
     weights,  # IN (n_cells, CELL) float64
     cell_low,  # IN (n_cells, n_features) float64
@@ -241,91 +221,99 @@ def accumulate_cells(
     cell_scatter,  # IN (n_cells,) float64
     block_low,  # IN (n_blocks, n_features) float64
     block_high,  # IN (n_blocks, n_features) float64
-    block_sums,  # IN (n_blocks, n_features) float64
-    block_totals,  # IN (n_blocks,) float64
-    block_scatter,  # IN (n_blocks,) float64
-    exact,  # whether sums may be added in any order: whole cells and blocks at once
     centers,  # IN (n_features, n_clusters) float64
     margin,  # what rounding may hide of a difference of squared distances
+    start,  # first block of the chunk
+    stop,  # end of the chunk
+    unroll,  # tuple of n_features
+    owners,  # INOUT (n_cells,) int32, the cluster of a whole cell; -1 where its points differ
+    labels,  # INOUT (n_cells, CELL) uint16, clusters of the points where they differ
+    sums,  # OUT (n_clusters, n_features) float64, by how much the clusters' sums change
+    totals,  # OUT (n_clusters,) float64, by how much their weights change
+    inertia,  # OUT (n_blocks,) float64
+):
+    """Assign the points of a chunk of blocks anew."""
+    n_features, k = centers.shape
+    every, gap = np.arange(k), np.empty(k)
+    block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
+    own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
+    wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
+    lanes = np.empty(8)
+    sums[:] = 0.0
+    totals[:] = 0.0
+    for block in range(start, stop):
+        whole = 0.0
+        lanes[:] = 0.0
+        n = keep_owners(
+            centers, every, k, block_low, block_high, block, margin, gap, block_centers, block_ids,
+        )  # fmt: skip
+        for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_totals))):
+            n_own = keep_owners(
+                block_centers, block_ids, n, cell_low, cell_high, cell, margin, gap, own_centers,
+                own_ids,
+            )  # fmt: skip
+            old = owners[cell]
+            if old >= 0 and n_own == 1:
+                if old != own_ids[0]:
+                    move_cell(cell_sums, cell_totals, cell, old, own_ids[0], sums, totals)
+                    owners[cell] = own_ids[0]
+            else:
+                if old >= 0:
+                    for i in range(CELL):
+                        labels[cell, i] = old
+                    owners[cell] = -1
+                nearest_in_cell(
+                    planes, cell, own_centers, own_ids, n_own, unroll, wide, best, nearest
+                )
+                move_points(wide, weights, cell, nearest, labels, unroll, sums, totals)
+                if n_own == 1:
+                    owners[cell] = own_ids[0]
+            if n_own == 1:
+                away = 0.0
+                for f in range(n_features):
+                    t = cell_sums[cell, f] / cell_totals[cell] - own_centers[f, 0]
+                    away += t * t
+                whole += cell_scatter[cell] + cell_totals[cell] * away
+            else:
+                for i in range(0, CELL, 8):
+                    for lane in range(8):
+                        lanes[lane] += weights[cell, i + lane] * best[i + lane]
+        inertia[block] = whole + lanes.sum()
+
+
+def sum_cells(
+    planes,  # IN (n_cells, n_features, CELL)
+    weights,  # IN (n_cells, CELL) float64
+    owners,  # IN (n_cells,) int32
+    labels,  # IN (n_cells, CELL) uint16
     start,  # first block of the chunk
     stop,  # end of the chunk
     unroll,  # tuple of n_features
     sums,  # OUT (n_clusters, n_features) float64
     totals,  # OUT (n_clusters,) float64
 ):
-    """Assign the points of a chunk of blocks and sum them up; return their inertia."""
-    n_features, k = centers.shape
-    every, gap = np.arange(k), np.empty(k)
-    block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
-    own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
-    wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
-    lanes = np.zeros(8)
+    """Sum up the points of a chunk of blocks, cluster by cluster, in the order of the points."""
     sums[:] = 0.0
     totals[:] = 0.0
-    inertia = 0.0
-    for block in range(start, stop):
-        n = keep_owners(
-            centers, every, k, block_low[block], block_high[block], margin, gap, block_centers,
-            block_ids,
-        )  # fmt: skip
-        if n == 1 and exact:
-            inertia += add_whole(
-                block_centers[:, 0], block_ids[0], block_sums[block], block_totals[block],
-                block_scatter[block], sums, totals,
-            )  # fmt: skip
-            continue
-        for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_totals))):
-            owners = keep_owners(
-                block_centers, block_ids, n, cell_low[cell], cell_high[cell], margin, gap,
-                own_centers, own_ids,
-            )  # fmt: skip
-            if owners == 1 and exact:
-                inertia += add_whole(
-                    own_centers[:, 0], own_ids[0], cell_sums[cell], cell_totals[cell],
-                    cell_scatter[cell], sums, totals,
-                )  # fmt: skip
-            else:
-                nearest_in_cell(planes[cell], own_centers, owners, unroll, wide, best, nearest)
-                add_cell(
-                    wide, weights[cell], best, nearest, own_ids, owners, exact, cell_sums[cell],
-                    cell_totals[cell], unroll, lanes, sums, totals,
-                )  # fmt: skip
-    return inertia + lanes.sum()
+    for cell in range(start * BLOCK, min(stop * BLOCK, len(owners))):
+        for i in range(CELL):
+            j = np.int64(labels[cell, i]) if owners[cell] < 0 else np.int64(owners[cell])
+            totals[j] += weights[cell, i]
+            for f in range(len(unroll)):
+                sums[j, f] += weights[cell, i] * np.float64(planes[cell, f, i])
 
 
-def assign_cells(
-    planes,  # IN (n_cells, n_features, CELL)
+def label_cells(
+    owners,  # IN (n_cells,) int32
+    cell_labels,  # IN (n_cells, CELL) uint16
     order,  # IN (n_points,) uint32, points in Z-order
-    cell_low,  # IN (n_cells, n_features) float64
-    cell_high,  # IN (n_cells, n_features) float64
-    block_low,  # IN (n_blocks, n_features) float64
-    block_high,  # IN (n_blocks, n_features) float64
-    centers,  # IN (n_features, n_clusters) float64
-    margin,  # what rounding may hide of a difference of squared distances
     start,  # first block of the chunk
     stop,  # end of the chunk
-    unroll,  # tuple of n_features
     first_label,  # added to every label
     labels,  # OUT (n_points,) uint8, uint16 or int32
 ):
-    """Label the points of a chunk of blocks with their nearest centres."""
-    n_features, k = centers.shape
-    every, gap = np.arange(k), np.empty(k)
-    block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
-    own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
-    wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
-    for block in range(start, stop):
-        n = keep_owners(
-            centers, every, k, block_low[block], block_high[block], margin, gap, block_centers,
-            block_ids,
-        )  # fmt: skip
-        for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_low))):
-            owners = keep_owners(
-                block_centers, block_ids, n, cell_low[cell], cell_high[cell], margin, gap,
-                own_centers, own_ids,
-            )  # fmt: skip
-            nearest[:] = 0
-            if owners > 1:
-                nearest_in_cell(planes[cell], own_centers, owners, unroll, wide, best, nearest)
-            for i in range(min(CELL, len(order) - cell * CELL)):
-                labels[order[cell * CELL + i]] = own_ids[nearest[i]] + first_label
+    """Write the labels of a chunk of blocks in the order of the points."""
+    for cell in range(start * BLOCK, min(stop * BLOCK, len(owners))):
+        for i in range(min(CELL, len(order) - cell * CELL)):
+            j = np.int64(cell_labels[cell, i]) if owners[cell] < 0 else np.int64(owners[cell])
+            labels[order[cell * CELL + i]] = j + first_label

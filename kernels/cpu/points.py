@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
 from .cell_sampler import CellSampler
-from .cells import MIN_CLUSTERS, Cells, possible, worthwhile
+from .cells import MAX_CLUSTERS, MIN_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
 
 T = TypeVar("T")
@@ -108,9 +108,9 @@ class CpuPoints:
 
     def _cells(self, n_clusters: int) -> Cells | None:
         """Cells of these points, where they are faster for so many centres."""
-        if n_clusters < MIN_CLUSTERS or not self.repeated or self.weights is None:
+        if not self.repeated or self.weights is None or not worthwhile(self.values):
             return None
-        if not worthwhile(self.values):
+        if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
             return None
         if self.cells is None:
             self.cells = Cells(self.values, self.weights, self.n_threads)
