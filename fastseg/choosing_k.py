@@ -239,7 +239,7 @@ def scan(
     check_parameters(ks[-1], init, n_init, max_iter, tol, d)
     check_random_state(random_state)
     chosen = choose_backend(Problem(n, d, ks[-1], pixels.values.dtype.name), backend).backend
-    _, values, weights = count_pixels(pixels.values, chosen, n_threads=n_threads, progress=progress)
+    values, weights, _ = count_pixels(pixels.values, chosen, n_threads=n_threads, progress=progress)
     check_distinct(values, weights, ks[-1])
     method, rows = solve_all(
         values, weights, ks, method=method, space=space, init=init, n_init=n_init,

@@ -12,10 +12,10 @@ import numpy as np
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
-from .kernels.backend import Array, Backend, FloatArray, Points, Problem, Tick
+from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Problem, Tick
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
-from .summary import Summary, summarize
+from .summary import count_pixels
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
@@ -148,15 +148,16 @@ class Model:
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         choice = choose_backend(problem, backend)
-        tick = progress.tick("count")
-        summary = summarize(pixels.values, choice.backend, n_threads=n_threads, tick=tick)
+        values, _, counter = count_pixels(
+            pixels.values, choice.backend, n_threads=n_threads, progress=progress
+        )
         space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
         table = None
-        if summary is not None:
-            points = choice.backend.put(space.forward(summary.values), n_threads=n_threads)
+        if counter is not None:
+            points = choice.backend.put(space.forward(values), n_threads=n_threads)
             table = label_values(points, self.space_centers, first)
         labels = label_grid(
-            pixels, summary, table, self.space_centers, first, space=space,
+            pixels, counter, table, self.space_centers, first, space=space,
             backend=choice.backend, n_threads=n_threads, progress=progress,
         )  # fmt: skip
         return Labelled(labels, first, choice.backend.name, choice.reason)
@@ -389,7 +390,7 @@ def label_values(
 
 def label_grid(
     pixels: Pixels,
-    summary: Summary | None,
+    counter: Counter | None,
     table: Array | None,
     centers: FloatArray,
     first_label: int,
@@ -405,12 +406,12 @@ def label_grid(
     are counted; else each pixel is labelled.
     """
     tick = progress.tick("labels")
-    if table is None or summary is None or summary.counter is None:
+    if table is None or counter is None:
         points = backend.put(space.forward(pixels.values), n_threads=n_threads)
         labels = label_values(points, centers, first_label, tick)
     else:
         labels = np.empty(len(pixels.values), table.dtype)
-        summary.counter.look_up(pixels.values, table, labels, tick)
+        counter.look_up(pixels.values, table, labels, tick)
     return pixels.to_grid(labels.view(np.uint32) if labels.dtype == np.int32 else labels)
 
 

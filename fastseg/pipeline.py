@@ -141,7 +141,7 @@ def segment(
     choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
 
     clock = Clock()
-    summary, values, weights = count_pixels(
+    values, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
     clock.stop("count")
@@ -183,12 +183,12 @@ def segment(
     clock.stop("fit")
 
     tick = progress.heartbeat("labels", 0, n)
-    table = None if summary is None else label_values(found.points, centers, first_label, tick)
+    table = None if counter is None else label_values(found.points, centers, first_label, tick)
     n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
     # What the points take beside their values is not needed to look labels up.
     del found, weights
     labels = label_grid(
-        pixels, summary, table, centers, first_label, space=space, backend=choice.backend,
+        pixels, counter, table, centers, first_label, space=space, backend=choice.backend,
         n_threads=n_threads, progress=progress,
     )  # fmt: skip
     clock.stop("labels")

@@ -74,18 +74,18 @@ def _sorted(pixels: Array) -> Summary:
 
 def count_pixels(
     pixels: Array, backend: Backend, *, n_threads: int | None, progress: Progress
-) -> tuple[Summary | None, Array, FloatArray | None]:
-    """Stage "count": the summary, the values to cluster, and how often each occurs.
+) -> tuple[Array, FloatArray | None, Counter | None]:
+    """Stage "count": the values to cluster, how often each occurs, and what looks them up.
 
-    Without a summary the values are the pixels, and None stands for their counts.
+    Where counting does not pay the values are the pixels, and None stands for the rest.
     """
     n = len(pixels)
     progress.report("count", 0, n)
     summary = summarize(pixels, backend, n_threads=n_threads, tick=progress.tick("count"))
     progress.report("count", n, n)
     if summary is None:
-        return None, pixels, None
-    return summary, summary.values, summary.counts.astype(np.float64)
+        return pixels, None, None
+    return summary.values, summary.counts.astype(np.float64), summary.counter
 
 
 def _shifted(tick: Tick, start: int, n: int) -> Tick:
