@@ -27,16 +27,16 @@ class ColorCounter(TableCounter):
         self.tables = np.zeros((min(n_threads, _MAX_TABLES), 2**24), np.uint8)
         self.n_used = 1
         self.carries: list[Array] = []  # codes that stand for 256 pixels each
-        self.singles: list[Array] = []  # codes of pixels beyond whole words
+        self.singles: list[Array] = []  # codes of pixels beyond whole tiles
         self.order = np.empty(0, np.uint32)
 
     def add(self, pixels: Array, tick: Tick | None = None) -> None:
         """See `Counter.add`."""
-        words, head, tail = _words(pixels)
-        self.singles += [_color_codes(pixels[:head]), _color_codes(pixels[tail:])]
+        n_tiles = len(pixels) // count.TILE
+        self.singles.append(_color_codes(pixels[n_tiles * count.TILE :]))
         kernel = compiled(
             count.count_colors,
-            array("uint32"),
+            array("uint8"),
             types.intp,
             types.intp,
             array("uint8", written=True),
@@ -48,12 +48,12 @@ class ColorCounter(TableCounter):
 
         def task(start: int, stop: int) -> None:
             table = free.pop()
-            carries = np.empty(4 * (stop - start), np.uint32)
-            n = kernel(words, start, stop, table, carries)
+            carries = np.empty(count.TILE * (stop - start), np.uint32)
+            n = kernel(pixels.reshape(-1), start, stop, table, carries)
             self.carries.append(carries[:n].copy())
             free.append(table)
 
-        in_chunks(task, len(words) // 3, CHUNK // 4, self.n_used, _in_pixels(tick, pixels))
+        in_chunks(task, n_tiles, CHUNK // count.TILE, self.n_used, _in_pixels(tick, pixels))
 
     def distinct(self) -> tuple[Array, Array]:
         """See `Counter.distinct`."""
@@ -97,22 +97,21 @@ class ColorCounter(TableCounter):
         # The counts are not needed any more, and their memory is at hand.
         by_code = np.empty(2**24, labels.dtype) if labels.itemsize > 1 else self.tables[0]
         by_code[self.order] = table
-        words, head, tail = _words(pixels)
-        for part in (slice(head), slice(tail, None)):
-            labels[part] = by_code[_color_codes(pixels[part])]
+        n_tiles = len(pixels) // count.TILE
+        rest = slice(n_tiles * count.TILE, None)
+        labels[rest] = by_code[_color_codes(pixels[rest])]
         kernel = compiled(
             count.label_colors,
-            array("uint32"),
+            array("uint8"),
             types.intp,
             types.intp,
             array(labels.dtype.name),
             array(labels.dtype.name, written=True),
         )
-        target = labels[head:tail]
         in_chunks(
-            lambda start, stop: kernel(words, start, stop, by_code, target),
-            len(words) // 3,
-            CHUNK // 4,
+            lambda start, stop: kernel(pixels.reshape(-1), start, stop, by_code, labels),
+            n_tiles,
+            CHUNK // count.TILE,
             self.n_threads,
             _in_pixels(tick, pixels),
         )
@@ -140,16 +139,9 @@ def _with_listed(
     return codes, counts
 
 
-def _words(pixels: Array) -> tuple[Array, int, int]:
-    """Whole aligned groups of four pixels as 32-bit words, their first pixel and their end."""
-    head = min(pixels.ctypes.data % 4, len(pixels))
-    tail = head + (len(pixels) - head) // 4 * 4
-    return pixels[head:tail].reshape(-1).view("<u4"), head, tail
-
-
 def _in_pixels(tick: Tick | None, pixels: Array) -> Tick | None:
-    """Tick that is told fours of pixels and tells pixels."""
+    """Tick that is told tiles and tells pixels."""
     if tick is None:
         return None
     n = len(pixels)
-    return lambda done, total: tick(n if done == total else 4 * done, n)
+    return lambda done, total: tick(n if done == total else count.TILE * done, n)

@@ -1,0 +1,68 @@
+"""Memory of `segment` beyond image and labels, for images of four million distinct values.
+
+    python benchmarks/memory.py [CASE ...]
+
+Each case runs in a process of its own, warmed by a small picture: the peak of its
+resident memory during the call, less the resident memory before it and the labels. Linux only.
+"""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import fastseg
+
+N_PIXELS, N_DISTINCT = 8_000_000, 4_000_000
+CASES = {
+    "uint8 x 3": ("uint8", 3, "rgb"),
+    "uint8 x 4": ("uint8", 4, "rgb"),
+    "uint16 x 3": ("uint16", 3, "rgb"),
+    "uint16 x 4": ("uint16", 4, "rgb"),
+    "float64 x 3": ("float64", 3, "rgb"),
+    "uint8 x 3, lab": ("uint8", 3, "lab"),
+}
+
+
+def image(dtype, n_channels, n_pixels, n_distinct):
+    """Every distinct value as often as the others, in any order."""
+    rng = np.random.default_rng(0)
+    span = 2 ** (24 // n_channels)
+    codes = rng.choice(span**n_channels, n_distinct, replace=False)
+    codes = np.resize(codes, n_pixels)
+    rng.shuffle(codes)
+    scale = {"uint8": 1, "uint16": 65536 // span, "float64": 1 / span}[dtype]
+    places = [codes // span**f % span for f in range(n_channels)]
+    return np.stack([(place * scale).astype(dtype) for place in places], axis=1)[None]
+
+
+def resident(field):
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(field + ":")[1].split()[0]) / 1024
+
+
+def measure(case):
+    warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
+    dtype, n_channels, space = CASES[case]
+    options = {"color_space": space, "max_iter": 10, "random_state": 0}
+    fastseg.segment(image(dtype, n_channels, 300_000, 100_000), 8, **options)
+    pixels = image(dtype, n_channels, N_PIXELS, N_DISTINCT)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    result = fastseg.segment(pixels, 8, **options)
+    extra = resident("VmHWM") - before - result.labels.nbytes / 2**20
+    threads = os.environ["FASTSEG_NUM_THREADS"]
+    print(f"{case}: {extra:.0f} MB with {threads} threads", flush=True)
+
+
+if __name__ == "__main__":
+    if "FASTSEG_MEMORY_CASE" in os.environ:
+        measure(os.environ["FASTSEG_MEMORY_CASE"])
+        sys.exit()
+    for case in sys.argv[1:] or CASES:
+        for n_threads in ("1", "2", "8"):
+            changed = {"FASTSEG_MEMORY_CASE": case, "FASTSEG_NUM_THREADS": n_threads}
+            subprocess.run([sys.executable, __file__], env=os.environ | changed, check=True)
