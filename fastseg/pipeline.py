@@ -121,9 +121,10 @@ def segment(
     Notes
     -----
     Memory beyond the image: labels of one or two bytes a pixel; for every distinct
-    value some 50 bytes, and under 70 MB of tables; where pixels hardly repeat, 8
-    bytes a pixel for k-means++ and 16 for random starts; and a copy of the kept
-    pixels where some are left out or the channels are not the last axis.
+    value some 50 bytes (95 in another colour space), and under 70 MB of tables;
+    where pixels hardly repeat, 8 bytes a pixel for k-means++ and 16 for random
+    starts; and a copy of the kept pixels where some are left out or the channels are
+    not the last axis.
     """
     if callable(init):
         raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
