@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from numba import njit, types
@@ -24,10 +27,37 @@ def compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     compiled twice.
     """
     try:
-        return njit(arguments, nogil=True, cache=True)(kernel)
+        return njit(arguments, nogil=True, cache=True)(_named_by_sources(kernel))
     except RuntimeError:
         # No folder for the cache can be written: compile for this process alone.
         return njit(arguments, nogil=True)(kernel)
+
+
+def _named_by_sources(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Kernel whose name, and so its place in the cache, changes with any file of this folder.
+
+    Numba itself looks at the file that holds a kernel, and at none that it calls.
+    """
+    assert isinstance(kernel, FunctionType)
+    named = FunctionType(
+        kernel.__code__,
+        kernel.__globals__,
+        kernel.__name__,
+        kernel.__defaults__,
+        kernel.__closure__,
+    )
+    named.__qualname__ = f"{kernel.__qualname__}_{_sources()}"
+    named.__module__ = kernel.__module__
+    return named
+
+
+@cache
+def _sources() -> str:
+    """Digest of the sources of all kernels."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def cache_folder() -> str | None:

@@ -1,160 +1,51 @@
-"""The Numba kernels of k-means on the CPU.
+"""The Numba kernels of k-means on points of few features.
 
-Points are copied tile by tile into float64 planes in the L1 cache, one plane per
-channel, so that neighbouring pixels fill the lanes of a vector; centres are the
-outer loop. ``unroll`` is a tuple whose length is the number of features: its
-values do not matter, but the compiler knows its length and unrolls over it. An
-empty tuple stands for any number of features.
-
-All kernels of one call chain stand in this file, because Numba's cache notices a
-change of the file that holds a kernel and of no other.
+``unroll`` is a tuple whose length is the number of features: its values do not
+matter, but the compiler knows its length and unrolls over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 
+from . import many_features
 from .jit import array, compiled
+from .lanes import ALIGNED, add_point, width_of
+from .nearest import ABREAST, load_wide, narrow_centers, nearest_of_tile, tile_size
 
-# Above this many features a loop over features replaces the unrolled code.
-MAX_UNROLLED = 16
-
-
-@njit(nogil=True)
-def tile_size(unroll):
-    """Points in a tile: the planes should fit in half of a 32 KiB L1 cache."""
-    if len(unroll) == 0:
-        return 64
-    if len(unroll) <= 4:
-        return 512
-    return 256 if len(unroll) <= 8 else 128
+# Above this many features other kernels are faster: see many_features.py.
+MAX_FEATURES = 16
+# Sums are kept so many times, so that a point need not wait for the sum of the one before
+# it; where that would leave the first cache, once.
+COPIES = 4
+MAX_COPIED = 2048
 
 
 @njit(nogil=True)
-def load_tile(
-    points,  # IN (n_points, n_features)
-    start,  # first point of the tile
-    size,  # points in the tile
-    unroll,  # tuple of n_features, or empty
-    planes,  # OUT (n_features, tile) float64
-):
-    """Copy a tile of points into planes."""
-    if len(unroll) > 0:
-        for i in range(size):
-            for f in range(len(unroll)):
-                planes[f, i] = points[start + i, f]
-    else:
-        for i in range(size):
-            for f in range(points.shape[1]):
-                planes[f, i] = points[start + i, f]
+def aligned_zeros(n):
+    """Zeros that begin where a vector may."""
+    room = np.zeros(n + ALIGNED)
+    return room[-(room.ctypes.data // 8) % ALIGNED :]
 
 
 @njit(nogil=True)
-def distances_in_tile(
-    planes,  # IN (n_features, tile) float64
-    center,  # IN (n_features,) float64
-    unroll,  # tuple of n_features, or empty
-    distances,  # OUT (tile,) float64
-):
-    """Squared distances of a tile to one centre."""
-    tile = tile_size(unroll)
-    if len(unroll) > 0:
-        for i in range(tile):
-            d = 0.0
-            for f in range(len(unroll)):
-                t = planes[f, i] - center[f]
-                d += t * t
-            distances[i] = d
-    else:
-        for i in range(tile):
-            distances[i] = 0.0
-        for f in range(planes.shape[0]):
-            c = center[f]
-            for i in range(tile):
-                t = planes[f, i] - c
-                distances[i] += t * t
-
-
-@njit(nogil=True)
-def nearest_in_tile(
-    planes,  # IN (n_features, tile) float64
+def squared_distance(
+    flat,  # IN (n_points * n_features,)
+    point,  # which point
     centers,  # IN (n_clusters, n_features) float64
-    unroll,  # tuple of n_features, or empty
-    distances,  # SCRATCH (tile,) float64
-    best,  # OUT (tile,) float64, squared distance to the nearest centre
-    labels,  # OUT (tile,) int64, as wide as a distance so that one mask serves both
+    j,  # which centre
+    unroll,  # tuple of n_features
 ):
-    """Nearest centre of every point of a tile; the lowest index wins a tie."""
-    tile = tile_size(unroll)
-    for i in range(tile):
-        best[i] = np.inf
-        labels[i] = 0
-    for j in range(centers.shape[0]):
-        if len(unroll) > 0:
-            # Fused by hand: the distances never leave the registers.
-            for i in range(tile):
-                d = 0.0
-                for f in range(len(unroll)):
-                    t = planes[f, i] - centers[j, f]
-                    d += t * t
-                if d < best[i]:
-                    best[i] = d
-                    labels[i] = j
-        else:
-            distances_in_tile(planes, centers[j], unroll, distances)
-            for i in range(tile):
-                if distances[i] < best[i]:
-                    best[i] = distances[i]
-                    labels[i] = j
-
-
-@njit(nogil=True)
-def weigh_tile(
-    planes,  # INOUT (n_features, tile) float64
-    best,  # INOUT (tile,) float64
-    weights,  # IN (tile,) float64
-):
-    """Multiply what a tile adds by its weights."""
-    for f in range(planes.shape[0]):
-        plane = planes[f]
-        for i in range(len(weights)):
-            plane[i] *= weights[i]
-    for i in range(len(weights)):
-        best[i] *= weights[i]
-
-
-@njit(nogil=True)
-def add_tile(
-    planes,  # IN (n_features, tile) float64, weighted
-    labels,  # IN (tile,) int64
-    best,  # IN (tile,) float64, weighted
-    weights,  # IN (tile,) float64, zero for what is beyond the last point
-    unroll,  # tuple of n_features, or empty
-    copies,  # INOUT (2, n_clusters, n_features + 1) float64, sums and total weights
-    inertia,  # INOUT (8,) float64, the sums of every eighth point
-):
-    """Add a tile to the sums of its clusters."""
-    tile = tile_size(unroll)
-    n_features = planes.shape[0]
-    for i in range(0, tile, 8):
-        for lane in range(8):
-            inertia[lane] += best[i + lane]
-    # Neighbouring pixels often share a cluster: adding them to one sum in turn
-    # would wait for the store of the one before, so odd and even pixels alternate.
-    for i in range(0, tile, 2):
-        for copy in range(2):
-            j = labels[i + copy]
-            if len(unroll) > 0:
-                for f in range(len(unroll)):
-                    copies[copy, j, f] += planes[f, i + copy]
-            else:
-                for f in range(n_features):
-                    copies[copy, j, f] += planes[f, i + copy]
-            copies[copy, j, n_features] += weights[i + copy]
+    """Squared distance of a point to a centre."""
+    start = np.uint64(point) * np.uint64(len(unroll))
+    d = 0.0
+    for f in range(len(unroll)):
+        t = np.float64(flat[start + np.uint64(f)]) - centers[j, f]
+        d += t * t
+    return d
 
 
 def accumulate(
@@ -163,36 +54,59 @@ def accumulate(
     centers,  # IN (n_clusters, n_features) float64
     start,  # first point of the chunk
     stop,  # end of the chunk
-    unroll,  # tuple of n_features, or empty
+    unroll,  # tuple of n_features
+    with_inertia,  # whether inertia is wanted
     sums,  # OUT (n_clusters, n_features) float64
     totals,  # OUT (n_clusters,) float64
 ):
-    """Assign a chunk and sum it up; return its inertia."""
+    """Assign a chunk and sum it up; return its inertia, or zero."""
+    flat = points.reshape(-1)
     tile = tile_size(unroll)
-    planes = np.zeros((points.shape[1], tile))
-    distances = np.empty(tile)
-    best = np.empty(tile)
-    labels = np.empty(tile, np.int64)
-    weighted = len(weights) > 0
-    copies = np.zeros((2, centers.shape[0], points.shape[1] + 1))
-    inertia = np.zeros(8)
-    tile_weights = np.ones(tile)
+    n_clusters, n_features = centers.shape
+    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1)
+    n_padded = -(-n_clusters // ABREAST) * ABREAST
+    narrow, halves = np.empty((n_padded, n_features), np.float32), np.empty(n_padded, np.float32)
+    narrow_centers(centers, origin, narrow, halves, reach)
+    planes = np.zeros((n_features, tile), np.float32)
+    best, second = np.empty(tile, np.float32), np.empty(tile, np.float32)
+    word, nearest = np.empty(1, np.uint32), np.empty(tile, np.uint32)
+    width = width_of(unroll)
+    k = np.uint64(n_clusters)
+    last_copy = np.uint64(COPIES - 1 if n_clusters * width <= MAX_COPIED else 0)
+    rows = aligned_zeros((last_copy + np.uint64(1)) * k * width)
+    inertia = 0.0
+    weight = 1.0
     for first in range(start, stop, tile):
         size = min(tile, stop - first)
-        load_tile(points, first, size, unroll, planes)
-        nearest_in_tile(planes, centers, unroll, distances, best, labels)
-        if weighted:
+        nearest_of_tile(
+            flat, first, size, centers, origin, narrow, halves, reach, unroll, planes, best,
+            second, word, nearest,
+        )  # fmt: skip
+        at = np.uint64(first)
+        if len(weights) > 0:
             for i in range(size):
-                tile_weights[i] = weights[first + i]
-        if weighted or size < tile:
-            tile_weights[size:] = 0.0
-            weigh_tile(planes, best, tile_weights)
-        add_tile(planes, labels, best, tile_weights, unroll, copies, inertia)
-    for j in range(centers.shape[0]):
-        for f in range(points.shape[1]):
-            sums[j, f] = copies[0, j, f] + copies[1, j, f]
-        totals[j] = copies[0, j, points.shape[1]] + copies[1, j, points.shape[1]]
-    return inertia.sum()
+                row = (np.uint64(i) & last_copy) * k + np.uint64(nearest[i])
+                weight = weights[at + np.uint64(i)]
+                add_point(flat, at + np.uint64(i), weight, rows, row, unroll)
+        else:
+            for i in range(size):
+                row = (np.uint64(i) & last_copy) * k + np.uint64(nearest[i])
+                add_point(flat, at + np.uint64(i), 1.0, rows, row, unroll)
+        if with_inertia:
+            for i in range(size):
+                if len(weights) > 0:
+                    weight = weights[first + i]
+                inertia += weight * squared_distance(flat, first + i, centers, nearest[i], unroll)
+    for j in range(n_clusters):
+        for f in range(n_features + 1):
+            total = 0.0
+            for copy in range(last_copy + np.uint64(1)):
+                total += rows[(copy * k + np.uint64(j)) * width + np.uint64(f)]
+            if f < n_features:
+                sums[j, f] = total
+            else:
+                totals[j] = total
+    return inertia
 
 
 def assign(
@@ -200,26 +114,36 @@ def assign(
     centers,  # IN (n_clusters, n_features) float64
     start,  # first point of the chunk
     stop,  # end of the chunk
-    unroll,  # tuple of n_features, or empty
+    unroll,  # tuple of n_features
     first_label,  # added to every label
     labels,  # OUT (n_points,) uint8, uint16 or int32
     distances,  # OUT (n_points,) float64, or (0,): not wanted
 ):
     """Label a chunk with its nearest centres."""
+    flat = points.reshape(-1)
     tile = tile_size(unroll)
-    planes = np.zeros((points.shape[1], tile))
-    scratch = np.empty(tile)
-    best = np.empty(tile)
-    nearest = np.empty(tile, np.int64)
+    n_clusters, n_features = centers.shape
+    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1)
+    n_padded = -(-n_clusters // ABREAST) * ABREAST
+    narrow, halves = np.empty((n_padded, n_features), np.float32), np.empty(n_padded, np.float32)
+    narrow_centers(centers, origin, narrow, halves, reach)
+    planes = np.zeros((n_features, tile), np.float32)
+    best, second = np.empty(tile, np.float32), np.empty(tile, np.float32)
+    word, nearest = np.empty(1, np.uint32), np.empty(tile, np.uint32)
     for first in range(start, stop, tile):
         size = min(tile, stop - first)
-        load_tile(points, first, size, unroll, planes)
-        nearest_in_tile(planes, centers, unroll, scratch, best, nearest)
+        nearest_of_tile(
+            flat, first, size, centers, origin, narrow, halves, reach, unroll, planes, best,
+            second, word, nearest,
+        )  # fmt: skip
+        at = np.uint64(first)
         for i in range(size):
-            labels[first + i] = nearest[i] + first_label
+            labels[at + np.uint64(i)] = nearest[i] + first_label
         if len(distances) > 0:
             for i in range(size):
-                distances[first + i] = best[i]
+                distances[first + i] = squared_distance(
+                    flat, first + i, centers, nearest[i], unroll
+                )
 
 
 def potentials(
@@ -228,21 +152,27 @@ def potentials(
     candidates,  # IN (n_candidates, n_features) float64
     start,  # first point of the chunk
     stop,  # end of the chunk
-    unroll,  # tuple of n_features, or empty
+    unroll,  # tuple of n_features
     closest,  # INOUT (n_points,) float64, squared distance to the centres so far
     update,  # whether the candidates become centres
     totals,  # OUT (n_candidates,) float64, inertia that each candidate would leave
 ):
     """Weigh up candidates of k-means++ on a chunk."""
+    flat = points.reshape(-1)
     tile = tile_size(unroll)
-    planes = np.zeros((points.shape[1], tile))
+    planes = np.zeros((len(unroll), tile))
     distances = np.empty(tile)
     totals[:] = 0.0
     for first in range(start, stop, tile):
         size = min(tile, stop - first)
-        load_tile(points, first, size, unroll, planes)
+        load_wide(flat, first, size, unroll, planes)
         for c in range(candidates.shape[0]):
-            distances_in_tile(planes, candidates[c], unroll, distances)
+            for i in range(tile):
+                d = 0.0
+                for f in range(len(unroll)):
+                    t = planes[f, i] - candidates[c, f]
+                    d += t * t
+                distances[i] = d
             for i in range(size):
                 distances[i] = min(distances[i], closest[first + i])
             if update:
@@ -251,22 +181,21 @@ def potentials(
             if len(weights) > 0:
                 for i in range(size):
                     distances[i] *= weights[first + i]
-            total = 0.0
             for i in range(size):
-                total += distances[i]
-            totals[c] += total
+                totals[c] += distances[i]
 
 
-def kernel_for(kernel: Callable[..., Any], dtype: str, n_features: int, labels: str = "") -> Any:
-    """One of the kernels above, for a type of points and labels and a number of features."""
+def kernel_for(name: str, dtype: str, n_features: int, labels: str = "") -> Any:
+    """A kernel of this file or of many_features.py, for a type of points and of labels."""
+    few = n_features <= MAX_FEATURES
+    kernel = globals()[name] if few else getattr(many_features, name)
     points, centers = array(dtype, 2), array("float64", 2)
     read, written = array("float64"), array("float64", written=True)
-    n_unrolled = n_features if n_features <= MAX_UNROLLED else 0
-    chunk = (types.intp, types.intp, types.UniTuple(types.int64, n_unrolled))
-    if kernel is accumulate:
+    chunk = (types.intp, types.intp, types.UniTuple(types.int64, n_features if few else 0))
+    if name == "accumulate":
         sums = array("float64", 2, written=True)
-        return compiled(kernel, points, read, centers, *chunk, sums, written)
-    if kernel is assign:
+        return compiled(kernel, points, read, centers, *chunk, types.boolean, sums, written)
+    if name == "assign":
         out = array(labels, written=True)
         return compiled(kernel, points, centers, *chunk, types.intp, out, written)
     return compiled(kernel, points, read, centers, *chunk, written, types.boolean, written)

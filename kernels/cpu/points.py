@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,11 @@ _NONE = np.empty(0)
 # least a tile. Its size depends on the problem and never on the threads.
 _CHUNK_WORK = 2**25
 _MAX_CHUNK = 2**18
-_MIN_CHUNK = 2**9
+_MIN_CHUNK = 2**10
+# Up to so many clusters it takes longer to add distances up than to find the nearest centre.
+_MAX_DERIVED = 32
+# Share of the largest sum of squares below which a difference of such sums is not trusted.
+_MIN_LEFT = 2.0**-8
 
 
 def chunk_size(n_features: int, n_clusters: int) -> int:
@@ -42,23 +47,54 @@ class CpuPoints:
         self.repeated = repeated
         self.n_threads = n_threads
         self.cells: Cells | None = None
-        self.unroll = (0,) * (self.n_features if self.n_features <= lloyd.MAX_UNROLLED else 0)
+        self.unroll = (0,) * (self.n_features if self.n_features <= lloyd.MAX_FEATURES else 0)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """See `Points.accumulate`."""
         cells = self._cells(len(centers))
         if cells is not None:
             return cells.accumulate(centers, tick)
-        kernel = self._kernel(lloyd.accumulate)
+        if len(centers) == 1 or len(centers) > _MAX_DERIVED or not self.unroll:
+            return self._accumulate(centers, True, tick)
+        partials = self._accumulate(centers, False, tick)
+        inertia = self._derived_inertia(centers, partials)
+        if inertia is None:
+            return self._accumulate(centers, True, tick)
+        return Partials(partials.sums, partials.weights, inertia)
+
+    def _accumulate(self, centers: FloatArray, with_inertia: bool, tick: Tick | None) -> Partials:
+        kernel = self._kernel("accumulate")
         weights = self._weights()
 
         def task(start: int, stop: int) -> Partials:
             sums = np.empty_like(centers)
             totals = np.empty(len(centers))
-            inertia = kernel(self.values, weights, centers, start, stop, self.unroll, sums, totals)
+            inertia = kernel(
+                self.values, weights, centers, start, stop, self.unroll, with_inertia, sums, totals
+            )
             return Partials(sums, totals, inertia)
 
         return self._fold(task, Partials.merge, len(centers), tick)
+
+    def _derived_inertia(self, centers: FloatArray, partials: Partials) -> float | None:
+        """Inertia from the sums: those of squares about the mean, less what the clusters explain.
+
+        None where so little is left that rounding would show.
+        """
+        mean, about_mean = self._moments
+        means = partials.sums - partials.weights[:, None] * mean
+        away = centers - mean
+        gained = 2.0 * means * away - partials.weights[:, None] * away**2
+        inertia = about_mean - float(gained.sum())
+        largest = about_mean + float(partials.weights.sum() * (mean**2).sum())
+        return inertia if inertia > _MIN_LEFT * largest else None
+
+    @cached_property
+    def _moments(self) -> tuple[FloatArray, float]:
+        """Mean of the points, and the weighted sum of their squared distances to it."""
+        origin = self._accumulate(np.zeros((1, self.n_features)), False, None)
+        mean = origin.sums[0] / origin.weights[0]
+        return mean, self._accumulate(mean[None], True, None).inertia
 
     def assign(
         self,
@@ -75,7 +111,7 @@ class CpuPoints:
         if cells is not None:
             cells.assign(centers, labels, first_label, tick)
             return labels
-        kernel = self._kernel(lloyd.assign, labels.dtype.name)
+        kernel = self._kernel("assign", labels.dtype.name)
 
         def task(start: int, stop: int) -> None:
             kernel(self.values, centers, start, stop, self.unroll, first_label, labels, _NONE)
@@ -85,7 +121,7 @@ class CpuPoints:
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Points.farthest`."""
-        kernel = self._kernel(lloyd.assign, "int32")
+        kernel = self._kernel("assign", "int32")
 
         def task(start: int, stop: int) -> Farthest:
             values = self.values[start:stop]
@@ -116,8 +152,8 @@ class CpuPoints:
             self.cells = Cells(self.values, self.weights, self.n_threads)
         return self.cells
 
-    def _kernel(self, kernel: Callable[..., Any], out: str = "") -> Any:
-        return lloyd.kernel_for(kernel, self.values.dtype.name, self.n_features, out)
+    def _kernel(self, name: str, out: str = "") -> Any:
+        return lloyd.kernel_for(name, self.values.dtype.name, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -187,7 +223,7 @@ class CpuSampler:
 
     def _totals(self, candidates: FloatArray, update: bool, tick: Tick | None) -> FloatArray:
         points = self.points
-        kernel = points._kernel(lloyd.potentials)
+        kernel = points._kernel("potentials")
         weights = points._weights()
 
         def task(start: int, stop: int) -> list[FloatArray]:

@@ -1,0 +1,88 @@
+"""What is found in float32 is what float64 decides, however close it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastseg.kernels import reference
+from fastseg.kernels.cpu import CpuBackend
+from fastseg.kernels.cpu import points as cpu_points
+
+
+def check(points, centers, weights=None):
+    resident = CpuBackend().put(points, weights, n_threads=2)
+    labels = resident.assign(centers)
+    distances = reference.distances(points, centers)
+    np.testing.assert_array_equal(labels, distances.argmin(axis=1))
+    expected = reference.accumulate(points, weights, centers)
+    partials = resident.accumulate(centers)
+    scale = np.abs(points.astype(np.float64)).sum(axis=0) + 1e-300
+    np.testing.assert_allclose(partials.sums / scale, expected.sums / scale, atol=1e-13)
+    np.testing.assert_allclose(partials.weights, expected.weights, rtol=1e-13)
+    np.testing.assert_allclose(partials.inertia, expected.inertia, rtol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9, 16, 17])
+def test_every_type_and_number_of_features(dtype, d):
+    rng = np.random.default_rng(d)
+    for n, k in ((1, 1), (7, 3), (1023, 5), (1025, 33), (3001, 4)):
+        points = (rng.random((n, d)) * 250).astype(dtype)
+        check(points, rng.random((k, d)) * 250, rng.random(n) if n % 2 else None)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6, -1e9])
+@pytest.mark.parametrize("d", [1, 3, 7])
+def test_far_from_the_origin(offset, d):
+    rng = np.random.default_rng(1)
+    points = rng.random((5000, d)) + offset
+    check(points, rng.random((6, d)) + offset)
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-7, 1e-12, 0.0])
+def test_centres_closer_than_float32_tells(apart):
+    """All points are doubtful, and some tie: the lowest index wins."""
+    rng = np.random.default_rng(2)
+    points = rng.random((4000, 3))
+    center = rng.random(3)
+    check(points, np.stack([center, center + apart, center, center - apart]))
+
+
+def test_a_few_points_on_the_border():
+    """Single points of a tile are doubtful, and are decided one by one."""
+    rng = np.random.default_rng(3)
+    points = rng.random((20_000, 2))
+    points[::997, 0] = 0.5 + rng.normal(0.0, 1e-14, len(points[::997]))
+    check(points, np.array([[0.25, 0.5], [0.75, 0.5]]))
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-25, 1e18, 1e30, 1e60])
+def test_beyond_the_range_of_float32(scale):
+    rng = np.random.default_rng(4)
+    points = (rng.random((3000, 3)) - 0.5) * scale
+    check(points, (rng.random((9, 3)) - 0.5) * scale)
+
+
+def test_one_feature_a_million_times_the_others():
+    rng = np.random.default_rng(5)
+    points = rng.random((5000, 3)) * [1e6, 1.0, 1e-3]
+    check(points, points[:7] + np.array([0.0, 0.1, 0.0]))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 40), st.integers(-3, 12))
+@settings(max_examples=40, deadline=None)
+def test_points_on_a_lattice(seed, d, k, power):
+    """Ties everywhere, at all scales."""
+    rng = np.random.default_rng(seed)
+    points = rng.integers(-8, 9, (1500, d)) * 10.0**power
+    check(points, rng.integers(-4, 5, (k, d)) * 2 * 10.0**power)
+
+
+@pytest.mark.parametrize("n_clusters", [2, cpu_points._MAX_DERIVED, cpu_points._MAX_DERIVED + 1])
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-6, 0.0])
+def test_inertia_is_its_definition_however_little_is_left(n_clusters, spread):
+    rng = np.random.default_rng(6)
+    centers = rng.random((n_clusters, 3)) * 1000
+    points = centers[rng.integers(0, n_clusters, 20_000)] + rng.normal(0, spread, (20_000, 3))
+    check(points, centers)
