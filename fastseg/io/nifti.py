@@ -1,0 +1,170 @@
+"""Medical volumes: NIfTI, Analyze and MGH in, NIfTI label files out.
+
+NIfTI-1 data format, https://nifti.nimh.nih.gov/nifti-1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import suffix_of
+from .image import Geometry, Image, Legend
+
+_COMPRESSED = (".nii.gz", ".mgz")
+_LEVEL = 2  # of ISA-L's 0 to 3; label maps are smaller than at zlib's level 1
+_COMMENT = 6  # code of a header extension in plain text
+_LARGEST_SIDE = 2**15 - 1
+
+
+def read(path: str, max_pixels: int | None) -> Image:
+    """Read the stored values of a volume, and how they stand for those meant.
+
+    Integers with a slope stay integers: few of them are distinct, and the engine
+    scales only those.
+    """
+    nibabel = _nibabel(path)
+    with _failures(path), contextlib.ExitStack() as stack:
+        volume = nibabel.load(path)  # the header alone
+        if not isinstance(volume, (nibabel.AnalyzeImage, nibabel.MGHImage)):
+            raise ValueError(f"it holds a {type(volume).__name__}, which is no volume of voxels")
+        _check_size(path, volume.shape, max_pixels)
+        file = None
+        if suffix_of(path) in _COMPRESSED:
+            file = stack.enter_context(_gzip_file()(path))
+            volume = type(volume).from_stream(file)
+        stored = _without_single_axes(volume.dataobj.get_unscaled())
+        while file is not None and file.read(1 << 20):  # to the checksum at the end
+            pass
+    if stored.dtype.kind not in "buif":
+        raise ValueError(f"{path}: holds {stored.dtype} values; integers or floats are expected")
+    if not 2 <= stored.ndim <= 4:
+        raise ValueError(
+            f"{path}: has the shape {stored.shape}; volumes, and series of them, are read"
+        )
+    image = Image(
+        stored,
+        "auto" if stored.ndim == 4 else None,
+        geometry=Geometry(np.asarray(volume.affine, np.float64), volume.header),
+    )
+    slope, intercept = float(volume.dataobj.slope), float(volume.dataobj.inter)
+    return image if (slope, intercept) == (1.0, 0.0) else image.scaled(slope, intercept)
+
+
+def _nibabel(path: str) -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise ImportError(
+            f'{path}: NIfTI, Analyze and MGH volumes need nibabel: pip install "fastseg[mri]"'
+        ) from error
+    return nibabel
+
+
+def _gzip_file() -> Any:
+    """Kind of compressed files: ISA-L's, which packs the same content several times as fast."""
+    try:
+        from isal import igzip
+    except ImportError:
+        import gzip
+
+        return gzip.GzipFile
+    return igzip.IGzipFile
+
+
+@contextlib.contextmanager
+def _failures(path: str) -> Iterator[None]:
+    """Name the file in whatever nibabel and gzip raise."""
+    try:
+        yield
+    except EOFError as error:
+        raise ValueError(f"{path}: the file is truncated; get a fresh copy") from error
+    except Exception as error:
+        words = " ".join(str(error).split())
+        if words.startswith(path):
+            raise
+        raise ValueError(f"{path}: the volume cannot be read ({words})") from error
+
+
+def _check_size(path: str, shape: tuple[int, ...], max_pixels: int | None) -> None:
+    n = int(np.prod(shape, dtype=object))
+    if max_pixels is not None and n > max_pixels:
+        raise ValueError(
+            f"{path}: has {n:,} values, more than the limit of {max_pixels:,}; if you trust the"
+            f" file, raise it with --max-pixels {n} (in Python: max_pixels)"
+        )
+
+
+def _without_single_axes(stored: NDArray[Any]) -> NDArray[Any]:
+    """Drop axes of length one beyond the third, which some programs add."""
+    single = tuple(axis for axis in range(3, stored.ndim) if stored.shape[axis] == 1)
+    return stored.squeeze(single)
+
+
+def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> None:
+    """Refuse labels whose sides a NIfTI-1 header cannot hold."""
+    if shape is not None and max(shape) > _LARGEST_SIDE:
+        raise ValueError(
+            f"{name}: a side of a NIfTI volume is at most {_LARGEST_SIDE:,} long, these labels"
+            f" have the shape {shape}; write them as .npy"
+        )
+    _nibabel(name)
+
+
+def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> None:
+    """Write labels as uint8, or int16 where they need it, with their names in an extension."""
+    check_labels(name, 0, labels.shape)
+    largest = int(labels.max())
+    dtype = next(t for t in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(t).max)
+    volume = _volume(name, labels.astype(dtype, copy=False), legend.geometry)
+    volume.header.set_intent("label")
+    if legend.names:
+        from nibabel.nifti1 import Nifti1Extension
+
+        classes = {str(label): class_ for label, class_ in legend.names.items()}
+        text = json.dumps({"fastseg": {"classes": classes}})
+        volume.header.extensions.append(Nifti1Extension(_COMMENT, text.encode("ascii")))
+    _save(file, name, volume)
+
+
+def write_values(
+    file: BinaryIO, name: str, values: NDArray[Any], geometry: Geometry | None
+) -> None:
+    """Write float32 values."""
+    check_labels(name, 0, values.shape)
+    _save(file, name, _volume(name, values.astype(np.float32, copy=False), geometry))
+
+
+def _volume(name: str, array: NDArray[Any], geometry: Geometry | None) -> Any:
+    """Make a NIfTI image of an array, on the grid of the file that was read."""
+    nibabel = _nibabel(name)
+    header = None if geometry is None else geometry.header
+    if isinstance(header, (nibabel.Nifti1Header, nibabel.Nifti2Header)):
+        new = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else None
+        # Without an affine its header keeps both it has, to the last bit.
+        volume = (new or nibabel.Nifti1Image)(array, None, header)
+    else:
+        affine = np.eye(4) if geometry is None else geometry.affine
+        volume = nibabel.Nifti1Image(array, affine, header)
+        code = "unknown" if geometry is None else "scanner"
+        volume.set_sform(affine, code)
+        volume.set_qform(affine, code)
+        volume.header.set_xyzt_units("unknown" if geometry is None else "mm")
+    header = volume.header
+    header.set_data_dtype(array.dtype)
+    header["cal_min"] = header["cal_max"] = 0  # the window to show the scan's values in
+    return volume
+
+
+def _save(file: BinaryIO, name: str, volume: Any) -> None:
+    if suffix_of(name) != ".nii.gz":
+        volume.to_stream(file)
+        return
+    # Without name and time, so that equal labels are equal files.
+    with _gzip_file()("", "wb", _LEVEL, file, 0) as out:
+        volume.to_stream(out)
