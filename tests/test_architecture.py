@@ -19,10 +19,11 @@ LAYERS = [
     ["dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
     ["optimal_1d", "functional"],
-    ["methods"],
+    ["methods", "standardizing", "foreground", "class_names"],
+    ["matching", "labelling"],
     ["sweep"],
     ["model", "estimator"],
-    ["pipeline"],
+    ["pipeline", "distances"],
     ["choosing_k"],
     ["cli"],
 ]
