@@ -23,7 +23,8 @@ LAYERS = [
     ["matching", "labelling"],
     ["sweep"],
     ["model", "estimator"],
-    ["pipeline", "distances"],
+    ["pipeline", "distances", "components"],
+    ["specks"],
     ["choosing_k"],
     ["cli"],
 ]
