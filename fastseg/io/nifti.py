@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -53,7 +54,11 @@ def read(path: str, max_pixels: int | None) -> Image:
         geometry=Geometry(np.asarray(volume.affine, np.float64), volume.header),
     )
     slope, intercept = float(volume.dataobj.slope), float(volume.dataobj.inter)
-    return image if (slope, intercept) == (1.0, 0.0) else image.scaled(slope, intercept)
+    if (slope, intercept) == (1.0, 0.0):
+        return image
+    note = f"Stored {stored.dtype} values stand for {slope:g} times as much"
+    note += f" {'+' if intercept > 0 else '-'} {abs(intercept):g}." if intercept else "."
+    return replace(image.scaled(slope, intercept), notes=(note,))
 
 
 def _nibabel(path: str) -> Any:
