@@ -313,6 +313,7 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
     elif pixels.values.size <= _MAX_SORTED:
         n_distinct = len(np.unique(pixels.values, axis=0))
     ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
+    place = image.geometry
     return {
         "file": source.path,
         "grid": list(pixels.grid),
@@ -321,6 +322,6 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
         "ranges": ranges,
         "n_distinct": n_distinct,
         "n_left_out": pixels.n_left_out,
-        "voxel_size": None if image.geometry is None else list(image.geometry.voxel_size),
+        **({} if place is None else {"voxel_size": list(place.voxel_size)}),
         "notes": list(image.notes),
     }

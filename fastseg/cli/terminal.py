@@ -191,7 +191,7 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
         elif name == "notes":
             entries = value
         elif name == "voxel_size":
-            entries = [] if value is None else [" x ".join(f"{x:g}" for x in value) + " mm"]
+            entries = [" x ".join(f"{x:g}" for x in value) + " mm"]
         elif value is None:
             entries = ["not counted: most pixels are distinct"]
             if name == "cache":

@@ -38,7 +38,7 @@ def check_grid(name: str, image: Image, other_name: str, other: Image) -> None:
     """Refuse an image whose pixels are not at the places of another's."""
     if image.grid != other.grid:
         raise ValueError(
-            f"{name} has the grid {_by(image.grid)}, but {other_name} has {_by(other.grid)};"
+            f"{name} has the grid {image.grid}, but {other_name} has {other.grid};"
             " resample it to that grid first"
         )
     if image.geometry is None or other.geometry is None:
@@ -52,13 +52,9 @@ def check_grid(name: str, image: Image, other_name: str, other: Image) -> None:
     apart = float(np.sqrt(((here - there) ** 2).sum(axis=1)).max())
     if apart > _TOLERANCE * min(other.geometry.voxel_size):
         raise ValueError(
-            f"{name} has the grid of {other_name}, {_by(image.grid)}, but its voxels lie up to"
+            f"{name} has the grid of {other_name}, {image.grid}, but its voxels lie up to"
             f" {apart:.3g} mm away from those (the affines differ); resample it to that grid first"
         )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _channels_last(image: Image) -> NDArray[Any]:

@@ -31,14 +31,19 @@ def read(path: str, max_pixels: int | None) -> Image:
     """
     nibabel = _nibabel(path)
     with _failures(path), contextlib.ExitStack() as stack:
-        volume = nibabel.load(path)  # the header alone
-        if not isinstance(volume, (nibabel.AnalyzeImage, nibabel.MGHImage)):
-            raise ValueError(f"it holds a {type(volume).__name__}, which is no volume of voxels")
-        _check_size(path, volume.shape, max_pixels)
         file = None
         if suffix_of(path) in _COMPRESSED:
             file = stack.enter_context(_gzip_file()(path))
-            volume = type(volume).from_stream(file)
+        if suffix_of(path) in (".mgh", ".mgz"):
+            # nibabel.load leaves files of this format open.
+            stream = stack.enter_context(open(path, "rb")) if file is None else file
+            volume = nibabel.MGHImage.from_stream(stream)
+        else:
+            volume = nibabel.load(path)  # the header alone
+            if not isinstance(volume, nibabel.AnalyzeImage):
+                raise ValueError(f"a {type(volume).__name__} is no volume of voxels")
+            volume = volume if file is None else type(volume).from_stream(file)
+        _check_size(path, volume.shape, max_pixels)
         stored = _without_single_axes(volume.dataobj.get_unscaled())
         while file is not None and file.read(1 << 20):  # to the checksum at the end
             pass
