@@ -124,7 +124,7 @@ def test_no_command_shows_the_help_on_stderr(here, capsys):
         ([*SEGMENT, "--mask", "black.png"], "left out"),
         (
             [*SEGMENT, "--mask", "small.png"],
-            "mask small.png has the grid (9, 9), but the image has (12, 15)",
+            "grid (9, 9), but the image has (12, 15)",
         ),
         ([*SEGMENT, "--mask", "none.png"], "none.png: no such file"),
         ([*SEGMENT, "--nodata", "0", "--start-label", "0", "--mask", "half.png"], "start_label=0"),
@@ -140,7 +140,7 @@ def test_no_command_shows_the_help_on_stderr(here, capsys):
         (["segment", "volume.npy", "out.png"], "two-dimensional labels"),
         (
             ["segment", "in.png", "out.jpg"],
-            "what can be written is .nii, .nii.gz, .npy, .png, .tif, .tiff",
+            "written is .nii, .nii.gz, .npy, .png, .tif, .tiff",
         ),
         (["segment", "in.png", "exists.png"], "exists already; give another name"),
         ([*SEGMENT, "--model", "exists.json"], "exists already; give another name"),

@@ -214,7 +214,7 @@ def test_files_of_one_grid_are_channels_each_with_its_scale(tmp_path):
     np.testing.assert_array_equal(image.pixels, np.stack([VALUES, VALUES * np.int16(3)], axis=-1))
     np.testing.assert_array_equal(image.scale, [[1, 0.5], [0, 1]])
     result = fastseg.segment([tmp_path / "t1.nii.gz", str(tmp_path / "t2.nii")], 3, random_state=0)
-    means = [VALUES[TISSUES == tissue].mean() for tissue in range(3)]
+    means = [VALUES[tissue == TISSUES].mean() for tissue in range(3)]
     np.testing.assert_allclose(result.centers, [[m, 1.5 * m + 1] for m in means])
 
 

@@ -86,14 +86,14 @@ def _one_series(path: str, slices: list[tuple[str, Any]]) -> list[tuple[str, Any
         series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(header)
     if len(series) > 1:
         listed = ", ".join(
-            f"{str(group[0].get('SeriesDescription', '')) or uid!r} ({len(group)} slices)"
+            f"{str(group[0].get('SeriesDescription', '')) or uid!r} (slices: {len(group)})"
             for uid, group in series.items()
         )
         raise ValueError(
             f"{path}: holds {len(series)} series: {listed}; put the one to read into a folder"
             " of its own"
         )
-    first = slices[0][1]
+    first_name, first = slices[0]
     for name, header in slices:
         for tag in _NEEDED:
             if header.get(tag) is None:
@@ -107,8 +107,8 @@ def _one_series(path: str, slices: list[tuple[str, Any]]) -> list[tuple[str, Any
             ours, theirs = (np.array(h.get(tag), np.float64) for h in (header, first))
             if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
                 raise ValueError(
-                    f"{name}: has {tag} {ours.tolist()}, but the series began with"
-                    f" {theirs.tolist()}; keep slices of one kind in the folder"
+                    f"{name}: has {tag} {header.get(tag)}, but {first_name} has {first.get(tag)};"
+                    " keep slices of one kind in the folder"
                 )
     return slices
 
