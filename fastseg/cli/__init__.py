@@ -239,37 +239,17 @@ def scan(input_: str, as_json: bool, **given: Any) -> None:
 @options.as_json
 def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
     """Describe this installation, or the image INPUT."""
-    from .jobs import describe
+    from .facts import describe, installation
     from .source import Source
     from .terminal import fact_lines
 
     if input_ is None:
-        facts = _installation()
+        facts = installation()
     else:
         with _bar() as bar:
             facts = describe(Source(input_, max_pixels=max_pixels), bar)
     for line in [_json(facts)] if as_json else fact_lines(facts):
         click.echo(line)
-
-
-def _installation() -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    from .. import available_backends
-    from ..kernels.cpu.jit import cache_folder
-    from ..kernels.cpu.threads import resolve_n_threads
-
-    return {
-        "fastseg": __version__,
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "numba": version("numba"),
-        "platform": platform.platform(),
-        "backends": available_backends(),
-        "threads": resolve_n_threads(),
-        "cache": cache_folder(),  # None: every process compiles anew
-    }
 
 
 @cli.command()

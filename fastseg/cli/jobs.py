@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..class_names import check_names, label_names
-from ..dispatch import choose_backend
 from ..io import (
     WRITERS,
     Image,
@@ -22,11 +21,8 @@ from ..io import (
     encode_values,
     read_centers,
 )
-from ..kernels.backend import Problem
 from ..model import Model, Segmentation
-from ..pixels import as_pixels
-from ..progress import Callback, Clock, Progress
-from ..summary import summarize
+from ..progress import Callback, Clock
 from .extras import Extras
 from .source import Source, may_leave_out
 
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     from ..components import Objects
 
 DEFAULT_N_CLUSTERS = 8
-_MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
 NAMED_STARTS = ("k-means++", "random")
 NO_EXTRAS = Extras()
 
@@ -297,31 +292,3 @@ def predict_file(
         first, found.backend, found.reason, foreground=found.foreground, match=found.match,
     )  # fmt: skip
     return _written(job, extras, clock, callback, overwrite, distances=found.distances)
-
-
-def describe(source: Source, callback: Callback) -> dict[str, Any]:
-    """Tell what an image file holds, without clustering it."""
-    callback("read", 0, 0, {})
-    image, _ = source.read()
-    pixels = as_pixels(image, "auto", None, None)
-    n, d = pixels.values.shape
-    backend = choose_backend(Problem(n, d, 1, pixels.values.dtype.name)).backend
-    summary = summarize(pixels.values, backend, tick=Progress(callback).tick("count"))
-    n_distinct: int | None = None  # not counted
-    if summary is not None:
-        n_distinct = len(summary.values)
-    elif pixels.values.size <= _MAX_SORTED:
-        n_distinct = len(np.unique(pixels.values, axis=0))
-    ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
-    place = image.geometry
-    return {
-        "file": source.path,
-        "grid": list(pixels.grid),
-        "n_channels": pixels.values.shape[1],
-        "dtype": pixels.dtype.name,
-        "ranges": ranges,
-        "n_distinct": n_distinct,
-        "n_left_out": pixels.n_left_out,
-        **({} if place is None else {"voxel_size": list(place.voxel_size)}),
-        "notes": list(image.notes),
-    }

@@ -20,6 +20,7 @@ from .image import Geometry, Image, Legend
 _COMPRESSED = (".nii.gz", ".mgz")
 _LEVEL = 2  # of ISA-L's 0 to 3; label maps are smaller than at zlib's level 1
 _COMMENT = 6  # code of a header extension in plain text
+_SIZE_OF_HEADER_2 = 540  # the first number of a NIfTI-2 file
 _LARGEST_SIDE = 2**15 - 1
 
 
@@ -31,21 +32,20 @@ def read(path: str, max_pixels: int | None) -> Image:
     """
     nibabel = _nibabel(path)
     with _failures(path), contextlib.ExitStack() as stack:
-        file = None
+        stream: Any = None
         if suffix_of(path) in _COMPRESSED:
-            file = stack.enter_context(_gzip_file()(path))
-        if suffix_of(path) in (".mgh", ".mgz"):
-            # nibabel.load leaves files of this format open.
-            stream = stack.enter_context(open(path, "rb")) if file is None else file
-            volume = nibabel.MGHImage.from_stream(stream)
+            stream = stack.enter_context(_gzip_file()(path))
+        elif suffix_of(path) == ".mgh":  # nibabel.load leaves these open
+            stream = stack.enter_context(open(path, "rb"))
+        if stream is None:
+            volume = nibabel.load(path)  # the header; voxels are mapped into memory
         else:
-            volume = nibabel.load(path)  # the header alone
-            if not isinstance(volume, nibabel.AnalyzeImage):
-                raise ValueError(f"a {type(volume).__name__} is no volume of voxels")
-            volume = volume if file is None else type(volume).from_stream(file)
+            volume = _kind(nibabel, path, stream).from_stream(stream)
+        if not isinstance(volume, (nibabel.AnalyzeImage, nibabel.MGHImage)):
+            raise ValueError(f"a {type(volume).__name__} is no volume of voxels")
         _check_size(path, volume.shape, max_pixels)
         stored = _without_single_axes(volume.dataobj.get_unscaled())
-        while file is not None and file.read(1 << 20):  # to the checksum at the end
+        while stream is not None and stream.read(1 << 20):  # to the checksum at the end
             pass
     if stored.dtype.kind not in "buif":
         raise ValueError(f"{path}: holds {stored.dtype} values; integers or floats are expected")
@@ -85,6 +85,16 @@ def _gzip_file() -> Any:
 
         return gzip.GzipFile
     return igzip.IGzipFile
+
+
+def _kind(nibabel: Any, path: str, stream: Any) -> Any:
+    """Kind of image in an open file, of those that stand in one file."""
+    if suffix_of(path) in (".mgh", ".mgz"):
+        return nibabel.MGHImage
+    size = stream.read(4)
+    stream.seek(0)
+    is_second = _SIZE_OF_HEADER_2 in (int.from_bytes(size, order) for order in ("little", "big"))
+    return nibabel.Nifti2Image if is_second else nibabel.Nifti1Image
 
 
 @contextlib.contextmanager
