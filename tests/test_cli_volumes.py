@@ -147,7 +147,9 @@ def test_objects_and_specks(here, capsys):
 
 
 def test_info_tells_the_size_of_voxels(here, capsys):
-    assert "voxel size:      1.5 x 2 x 0.5 mm" in run(capsys, "info", "t1.nii.gz")
+    out = run(capsys, "info", "t1.nii.gz")
+    assert "grid:            8 x 9 x 7 pixels" in out
+    assert "voxel size:      1.5 x 2 x 0.5 mm" in out
 
 
 SEGMENT = ["segment", "t1.nii.gz", "out.nii.gz"]

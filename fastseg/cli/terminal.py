@@ -183,7 +183,8 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
     lines = []
     for name, value in facts.items():
         if name == "grid":
-            entries = [" x ".join(str(length) for length in reversed(value)) + " pixels"]
+            sides = value if "voxel_size" in facts else reversed(value)
+            entries = [" x ".join(map(str, sides)) + " pixels"]
         elif name == "ranges":
             entries = [f"{low} to {high}" for low, high in value]
         elif name == "backends":

@@ -191,7 +191,7 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
     if shape is not None and len(shape) != 2:
         raise ValueError(
             f"{name}: a TIFF page holds two-dimensional labels, these have the shape {shape}; "
-            "write them as .npy"
+            "write them as .npy or .nii.gz"
         )
 
 
