@@ -32,13 +32,15 @@ class Profile:
     @classmethod
     def of(cls, values: Array, weights: FloatArray | None) -> Profile:
         """Profile of values (n, n_channels), repeated as often as their weights say."""
-        curves = [_distribution(channel, weights) for channel in values.T]
+        if values.shape[1] == 1 and weights is not None:  # distinct and ascending already
+            curves = [_levels(values[:, 0], weights)]
+        else:
+            curves = [_distribution(channel, weights) for channel in values.T]
         return cls(moments(values, weights), *zip(*curves, strict=True))
 
     def thinned(self) -> Profile:
         """Profile of at most some thousand values a channel, of those there are."""
-        kept = [np.unique(np.floor(x * _N_LEVELS), return_index=True)[1] for x in self.levels]
-        kept = [np.union1d(rows, len(x) - 1) for rows, x in zip(kept, self.levels, strict=True)]
+        kept = [_corners(levels) for levels in self.levels]
         values, levels = (
             tuple(curve[rows] for curve, rows in zip(curves, kept, strict=True))
             for curves in (self.values, self.levels)
@@ -54,12 +56,24 @@ class Profile:
         }
 
 
+def _corners(levels: FloatArray) -> Array:
+    """Where ascending levels reach another step, and the last."""
+    steps = np.floor(levels * _N_LEVELS)
+    new = np.diff(steps, prepend=-1.0) > 0
+    new[-1] = True
+    return np.flatnonzero(new)
+
+
 def _distribution(channel: Array, weights: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     if weights is None:
         values, counts = np.unique(channel, return_counts=True)
     else:
         values, places = np.unique(channel, return_inverse=True)
         counts = np.bincount(places.ravel(), weights)
+    return _levels(values, counts)
+
+
+def _levels(values: Array, counts: Array) -> tuple[FloatArray, FloatArray]:
     below = np.cumsum(counts, dtype=np.float64)
     return values.astype(np.float64), (below - counts / 2) / below[-1]
 

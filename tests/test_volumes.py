@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from PIL import Image as pillow
 
 import fastseg
 from fastseg.io import read_channels, read_image, read_mask, write_labels
@@ -105,6 +106,17 @@ def test_axes_of_length_one_are_dropped_and_the_fourth_may_be_channels(tmp_path,
     assert (image.grid, image.channel_axis) == (grid, axis)
 
 
+def test_what_is_mended_in_a_header_is_noted_and_not_printed(tmp_path, capsys):
+    path = save(volume(), tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(-1.5).tobytes()  # a negative zoom
+    path.write_bytes(content)
+    assert read_image(path).notes == (
+        "Header: pixdim[1,2,3] should be positive; setting to abs of pixdim values.",
+    )
+    assert capsys.readouterr() == ("", "")
+
+
 # Writing
 
 
@@ -180,6 +192,14 @@ def test_names_stand_in_an_extension_as_ascii(tmp_path):
     assert extension.get_code() == 6
     content = json.loads(extension.get_content())
     assert content == {"fastseg": {"classes": {"1": "CSF", "2": "Großhirn"}}}
+
+
+def test_a_picture_of_labels_tells_their_names_in_a_comment(tmp_path):
+    write_labels(tmp_path / "a.png", TISSUES[0], names={0: "sky", 1: "Wälder", 2: "sea"})
+    with pillow.open(tmp_path / "a.png") as picture:
+        content = json.loads(picture.info["Comment"])
+        np.testing.assert_array_equal(np.asarray(picture), TISSUES[0])
+    assert content == {"fastseg": {"classes": {"0": "sky", "1": "Wälder", "2": "sea"}}}
 
 
 def test_equal_labels_are_equal_files_and_both_kinds_of_gzip_read_them(tmp_path, monkeypatch):

@@ -249,7 +249,8 @@ def write_labels(
     left_out : bool, default=False
         Whether label 0 means "left out": it is transparent in a ``.png``.
     names : dict of int to str, optional
-        The class of each label, for NIfTI: a header extension holds them as JSON.
+        The class of each label, as JSON in a header extension of NIfTI and in a
+        comment of ``.png``.
     geometry : Geometry, optional
         That of the image which was segmented (``Image.geometry``), for NIfTI.
     overwrite : bool, default=False

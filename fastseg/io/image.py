@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -54,6 +55,12 @@ class Legend:
     left_out: bool = False
     names: Mapping[int, str] = field(default_factory=dict)
     geometry: Geometry | None = None
+
+    @property
+    def text(self) -> bytes:
+        """The names as JSON in ASCII, for comments in files."""
+        classes = {str(label): name for label, name in self.names.items()}
+        return json.dumps({"fastseg": {"classes": classes}}).encode("ascii")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ NIfTI-1 data format, https://nifti.nimh.nih.gov/nifti-1.
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -31,7 +31,7 @@ def read(path: str, max_pixels: int | None) -> Image:
     scales only those.
     """
     nibabel = _nibabel(path)
-    with _failures(path), contextlib.ExitStack() as stack:
+    with _failures(path), _remarks(nibabel) as remarks, contextlib.ExitStack() as stack:
         stream: Any = None
         if suffix_of(path) in _COMPRESSED:
             stream = stack.enter_context(_gzip_file()(path))
@@ -56,6 +56,7 @@ def read(path: str, max_pixels: int | None) -> Image:
     image = Image(
         stored,
         "auto" if stored.ndim == 4 else None,
+        notes=tuple(f"Header: {remark}." for remark in remarks),
         geometry=Geometry(np.asarray(volume.affine, np.float64), volume.header),
     )
     slope, intercept = float(volume.dataobj.slope), float(volume.dataobj.inter)
@@ -63,7 +64,7 @@ def read(path: str, max_pixels: int | None) -> Image:
         return image
     note = f"Stored {stored.dtype} values stand for {slope:g} times as much"
     note += f" {'+' if intercept > 0 else '-'} {abs(intercept):g}." if intercept else "."
-    return replace(image.scaled(slope, intercept), notes=(note,))
+    return replace(image.scaled(slope, intercept), notes=(*image.notes, note))
 
 
 def _nibabel(path: str) -> Any:
@@ -111,6 +112,21 @@ def _failures(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: the volume cannot be read ({words})") from error
 
 
+@contextlib.contextmanager
+def _remarks(nibabel: Any) -> Iterator[list[str]]:
+    """Collect what nibabel mends in a header, which it would print."""
+    remarks: list[str] = []
+    collector = logging.Handler()
+    collector.emit = lambda record: remarks.append(record.getMessage())  # type: ignore[method-assign]
+    logger = nibabel.imageglobals.logger
+    others = logger.handlers[:]
+    logger.handlers[:] = [collector]
+    try:
+        yield remarks
+    finally:
+        logger.handlers[:] = others
+
+
 def _check_size(path: str, shape: tuple[int, ...], max_pixels: int | None) -> None:
     n = int(np.prod(shape, dtype=object))
     if max_pixels is not None and n > max_pixels:
@@ -146,9 +162,7 @@ def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> No
     if legend.names:
         from nibabel.nifti1 import Nifti1Extension
 
-        classes = {str(label): class_ for label, class_ in legend.names.items()}
-        text = json.dumps({"fastseg": {"classes": classes}})
-        volume.header.extensions.append(Nifti1Extension(_COMMENT, text.encode("ascii")))
+        volume.header.extensions.append(Nifti1Extension(_COMMENT, legend.text))
     _save(file, name, volume)
 
 

@@ -196,6 +196,8 @@ def write(
     _chunk(file, b"PLTE", palette.tobytes())
     if legend.left_out:
         _chunk(file, b"tRNS", b"\x00")
+    if legend.names:
+        _chunk(file, b"tEXt", b"Comment\0" + legend.text)
     _write_rows(file, labels)
     _chunk(file, b"IEND", b"")
 
