@@ -117,7 +117,7 @@ def objects(
     size = check_min_size(min_size)
     lengths = _spacing(spacing, array.ndim)
     parts, n_parts = components(_chosen(array, classes, names, background), array, connectivity)
-    statistics = _cc3d().statistics(parts, no_slice_conversion=True)
+    statistics = load_cc3d().statistics(parts, no_slice_conversion=True)
     counts = np.asarray(statistics["voxel_counts"], np.int64)[1 : n_parts + 1]
     # Last index included, in pairs for each axis.
     ends = np.asarray(statistics["bounding_boxes"], np.int64)[1 : n_parts + 1]
@@ -158,7 +158,7 @@ def components(chosen: Array, labels: Array, connectivity: int | None) -> tuple[
         )
     # From 1, because for cc3d 0 is no label.
     work = np.where(chosen, labels + np.uint32(1), np.uint32(0)).astype(np.uint32, copy=False)
-    parts, n_parts = _cc3d().connected_components(
+    parts, n_parts = load_cc3d().connected_components(
         work, connectivity=steps[connectivity - 1], return_N=True
     )
     return parts, int(n_parts)
@@ -236,7 +236,8 @@ def _label(class_: int | str, names: Mapping[int, str]) -> int:
     return int(class_)
 
 
-def _cc3d() -> Any:
+def load_cc3d() -> Any:
+    """Module cc3d, or ImportError with what to install."""
     try:
         import cc3d
     except ImportError as error:

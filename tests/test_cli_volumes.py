@@ -104,6 +104,8 @@ def test_co_registered_scans_are_channels(here, capsys):
     args = ("--channel", "t2.nii.gz", "--standardize", "--mask", "brain.nii.gz", "--seed", 0)
     out = run(capsys, "segment", "t1.nii.gz", "a.nii.gz", "-k", 3, *args, "--model", "m.json")
     assert "2 channels" in out
+    facts = run(capsys, "segment", "t1.nii.gz", "c.nii.gz", "-k", 3, *args, "--json")
+    assert json.loads(facts)["standardized"] is True
     # By the mean of the channels, T2 has them the other way round.
     np.testing.assert_array_equal(array("a.nii.gz"), np.where(BRAIN, 3 - TISSUES, 0))
     run(capsys, "predict", "m.json", "t1.nii.gz", "b.nii.gz", "--channel", "t2.nii.gz",
@@ -168,6 +170,7 @@ SEGMENT = ["segment", "t1.nii.gz", "out.nii.gz"]
         (1, [*SEGMENT, "-k", "2", "--objects", "CSF"], "holds 'CSF', but the names"),
         (1, [*SEGMENT, "--objects-out", "out.nii.gz"], "is to be written twice"),
         (1, [*SEGMENT, "--objects-out", "t1.nii.gz"], "is also an input"),
+        (1, [*SEGMENT, "--objects-out", "parts.png"], "parts.png: a PNG holds two-dimensional"),
         (2, [*SEGMENT, "--min-size", "0"], "0 is not in the range x>=1"),
         (1, [*SEGMENT, "--frames", "each"], "is no series of frames"),
         (2, [*SEGMENT, "--foreground", "head"], "'head' is not 'auto'"),
@@ -194,6 +197,14 @@ def test_what_cannot_be_done(here, capsys, code, args, words):
     assert (out, err.count("\n")) == ("", 1)
     assert words in err
     assert sorted(os.listdir()) == before
+
+
+def test_objects_of_frames_are_refused_before_the_work(here, capsys):
+    save(np.stack([T1, 255 - T1], axis=-1), "4d.nii.gz")
+    args = ["segment", "4d.nii.gz", "a.nii.gz", "--frames", "each", "--min-size", "3"]
+    assert main(args) == 1
+    assert "take the frames of a series as channels" in capsys.readouterr().err
+    assert not os.path.exists("a.nii.gz")
 
 
 def test_a_picture_has_objects_too(here, capsys):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..io import VALUE_WRITERS, WRITERS, Image, check_output
+from ..io import VALUE_WRITERS, WRITERS, Image, check_labels, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,8 +47,14 @@ class Extras:
 
     def check_grid(self, image: Image) -> None:
         """Refuse what is not for labels of such an image, before it is clustered."""
-        asked = self.min_size is not None or self.objects is not None or self.objects_path
-        if asked and len(image.grid) not in (2, 3):
+        from ..components import load_cc3d
+
+        for path in self.files:
+            check_labels(path, 1, image.grid)
+        if (self.min_size, self.objects, self.objects_path) == (None, None, None):
+            return
+        load_cc3d()
+        if len(image.grid) not in (2, 3):
             raise ValueError(
                 f"--min-size and --objects are for labels of 2 or 3 axes, but the grid is"
                 f" {image.grid}; take the frames of a series as channels (--frames channels)"

@@ -93,6 +93,7 @@ class Job:
             for name in ("inertia", "n_iter", "converged", "method"):
                 entries[name] = getattr(model, name)
             entries["chosen_k_reason"] = self.chosen_k_reason
+            entries["standardized"] = model.moments is not None
         else:
             entries["match"] = self.match
         if self.objects is not None:

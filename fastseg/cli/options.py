@@ -147,7 +147,7 @@ _MAX_COUNTS = 1000
 n_clusters = click.option(
     "-k", "--clusters", "n_clusters", callback=_count_or_auto, metavar="K|auto",
     help="Number of clusters; auto chooses one from 2 to 10 as 'fastseg scan' does. By default 8, "
-         "or as many as there are given starting centres.",
+         "or as many as there are given starting centres or names.",
 )  # fmt: skip
 max_pixels = click.option(
     "--max-pixels", type=_COUNT, metavar="N",
@@ -196,7 +196,7 @@ _CLUSTERING = (
     *_ITERATIONS,
     click.option("--start-label", type=click.IntRange(0, 1), metavar="0|1",
                  help="Label of the first cluster: by default 0, and 1 where pixels can be left "
-                      "out, whose label is 0."),
+                      "out, whose label is 0, and in medical volumes."),
     click.option("--model", "model_path", metavar="MODEL.json",
                  help="Save the clusters for 'fastseg predict'."),
 )  # fmt: skip
@@ -247,7 +247,8 @@ _COMMON = (
                       "beside T1; may be given several times."),
     click.option("--frames", default="auto", type=click.Choice(["auto", "channels", "each"]),
                  help="Frames of a 4-D series: channels of one volume, or each a volume of its "
-                      "own. By default channels where they are at most 16."),
+                      "own, with clusters in common. By default channels where they are at "
+                      "most 16."),
     max_pixels,
     click.option("--backend", default="auto", callback=_one_of(_backends),
                  help="Where to compute: auto, or one that 'fastseg info' lists."),
