@@ -194,6 +194,24 @@ def test_names_stand_in_an_extension_as_ascii(tmp_path):
     assert content == {"fastseg": {"classes": {"1": "CSF", "2": "Großhirn"}}}
 
 
+def test_names_are_those_of_the_labels_alone(tmp_path):
+    """Neither those of an earlier call, nor those of labels that are segmented again."""
+    save(volume(), tmp_path / "scan.nii")
+    geometry = read_image(tmp_path / "scan.nii").geometry
+    comment = nibabel.nifti1.Nifti1Extension(6, b"made by hand")
+    geometry.header.extensions.append(comment)
+    for name in ("a", "b"):
+        write_labels(tmp_path / f"{name}.nii", TISSUES, names={1: name}, geometry=geometry)
+    again = read_image(tmp_path / "b.nii").geometry
+    write_labels(tmp_path / "c.nii", TISSUES, geometry=again)
+    for name, expected in (("a", ['"a"']), ("b", ['"b"']), ("c", [])):
+        extensions = nibabel.load(tmp_path / f"{name}.nii").header.extensions
+        contents = [e.get_content().decode() for e in extensions]
+        assert contents[0].rstrip("\0") == "made by hand"
+        assert len(contents) == 1 + len(expected)
+        assert all(word in contents[1] for word in expected)
+
+
 def test_a_picture_of_labels_tells_their_names_in_a_comment(tmp_path):
     write_labels(tmp_path / "a.png", TISSUES[0], names={0: "sky", 1: "Wälder", 2: "sea"})
     with pillow.open(tmp_path / "a.png") as picture:
@@ -236,6 +254,13 @@ def test_files_of_one_grid_are_channels_each_with_its_scale(tmp_path):
     result = fastseg.segment([tmp_path / "t1.nii.gz", str(tmp_path / "t2.nii")], 3, random_state=0)
     means = [VALUES[tissue == TISSUES].mean() for tissue in range(3)]
     np.testing.assert_allclose(result.centers, [[m, 1.5 * m + 1] for m in means])
+
+
+def test_a_flat_array_may_be_the_mask_of_a_volume(tmp_path):
+    save(volume(), tmp_path / "a.nii")
+    np.save(tmp_path / "mask.npy", TISSUES > 0)  # six slices, which might be channels
+    result = fastseg.segment(tmp_path / "a.nii", 2, mask=tmp_path / "mask.npy")
+    np.testing.assert_array_equal(result.labels, TISSUES)
 
 
 def test_another_grid_is_refused_with_the_numbers(tmp_path):

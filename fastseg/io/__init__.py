@@ -160,12 +160,16 @@ def read_mask(
     palette the colour counts: black is out. A mask whose grid is not that of
     `like` raises ValueError.
     """
+    from dataclasses import replace
+
     import numpy as np
 
     from . import channels
     from .image import stored_value
 
     image = read_image(path, max_pixels=max_pixels)
+    if like is not None and image.channel_axis == "auto" and image.pixels.shape == like.grid:
+        image = replace(image, channel_axis=None)
     if like is not None:
         channels.check_grid(f"mask {os.fspath(path)}", image, "the image", like)
     zero = stored_value(0.0, image.scale, 0, image.pixels.dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from .atomic import suffix_of
 from .image import Geometry, Image, Legend
 
+_here = threading.local()
 _COMPRESSED = (".nii.gz", ".mgz")
 _LEVEL = 2  # of ISA-L's 0 to 3; label maps are smaller than at zlib's level 1
 _COMMENT = 6  # code of a header extension in plain text
@@ -115,16 +117,20 @@ def _failures(path: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _remarks(nibabel: Any) -> Iterator[list[str]]:
     """Collect what nibabel mends in a header, which it would print."""
-    remarks: list[str] = []
-    collector = logging.Handler()
-    collector.emit = lambda record: remarks.append(record.getMessage())  # type: ignore[method-assign]
-    logger = nibabel.imageglobals.logger
-    others = logger.handlers[:]
-    logger.handlers[:] = [collector]
+    nibabel.imageglobals.logger.addFilter(_passes)  # once, however often it is added
+    _here.remarks = []
     try:
-        yield remarks
+        yield _here.remarks
     finally:
-        logger.handlers[:] = others
+        _here.remarks = None
+
+
+def _passes(record: logging.LogRecord) -> bool:
+    """Whether a remark is none of this thread's reading, and may go its usual way."""
+    remarks: list[str] | None = getattr(_here, "remarks", None)
+    if remarks is not None:
+        remarks.append(record.getMessage())
+    return remarks is None
 
 
 def _check_size(path: str, shape: tuple[int, ...], max_pixels: int | None) -> None:
@@ -192,6 +198,8 @@ def _volume(name: str, array: NDArray[Any], geometry: Geometry | None) -> Any:
     header = volume.header
     header.set_data_dtype(array.dtype)
     header["cal_min"] = header["cal_max"] = 0  # the window to show the scan's values in
+    # Where labels were segmented, their names do not hold for the new ones.
+    header.extensions[:] = [e for e in header.extensions if '"fastseg"' not in str(e.get_content())]
     return volume
 
 
