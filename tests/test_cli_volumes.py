@@ -144,6 +144,7 @@ def test_objects_and_specks(here, capsys):
             "--json")
     )  # fmt: skip
     np.testing.assert_array_equal(array("b.nii.gz"), np.where(BRAIN, TISSUES + 1, 0))
+    assert {"segment", "specks", "objects", "write"} <= set(facts["seconds"])
     assert [row["name"] for row in facts["objects"]] == ["CSF", "GM", "WM"]
     assert facts["counts"] == [row["pixels"] for row in facts["objects"]]
 

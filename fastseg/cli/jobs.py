@@ -162,8 +162,8 @@ def segment_file(
     n_clusters = _fitting(n_clusters, start)
     first = start_label
     if first is None:
-        left_out = options.get("foreground") is not None
-        first = int(left_out or may_leave_out(image, mask, source.nodata))
+        background = options.get("foreground") is not None
+        first = int(background or may_leave_out(image, mask, source.nodata))
     n_most = n_clusters if isinstance(n_clusters, int) else AUTO_RANGE[-1]
     check_labels(output, n_most + first, image.grid)
     clock.stop("read")
@@ -182,13 +182,9 @@ def segment_file(
     )
     clock.stop("segment")
 
-    labels, counts = result.labels, result.counts
-    if extras.min_size is not None:
-        labels = extras.cleaned(labels, result.start_label)
-        counts = _counts(labels, result)
     job = Job(
-        source, output, image, result, labels, counts, result.palette(), result.start_label,
-        result.backend, result.reason, foreground=result.foreground,
+        source, output, image, result, result.labels, result.counts, result.palette(),
+        result.start_label, result.backend, result.reason, foreground=result.foreground,
     )  # fmt: skip
     return _written(job, extras, clock, callback, overwrite, model_path=model_path)
 
@@ -203,7 +199,11 @@ def _written(
     model_path: str | None = None,
     distances: NDArray[Any] | None = None,
 ) -> Job:
-    """Find the objects of a job and write its files, all or none."""
+    """Remove the specks of a job's labels, find its objects and write its files, all or none."""
+    if extras.min_size is not None:
+        labels = extras.cleaned(job.labels, job.start_label)
+        job = replace(job, labels=labels, counts=_counts(labels, job.model, job.start_label))
+        clock.stop("specks")
     geometry = job.image.geometry
     found = extras.found(job.labels, job.start_label, job.names, job.image)
     if found is not None:
@@ -230,9 +230,8 @@ def _written(
     return replace(job, objects=found, more_files=tuple(extras.files), seconds=clock.result(inner))
 
 
-def _counts(labels: NDArray[Any], model: Model, start_label: int | None = None) -> NDArray[Any]:
+def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:
     """Pixels of each cluster in the labels."""
-    first = model.start_label if start_label is None else start_label
     return np.bincount(labels.ravel("K"), minlength=first + model.n_clusters)[first:]
 
 
@@ -285,8 +284,7 @@ def predict_file(
         image, mask=mask, nodata=source.nodata, callback=callback,
         with_distances=extras.distance_path is not None, **options,
     )  # fmt: skip
-    first = found.start_label
-    labels = extras.cleaned(found.labels, first)
+    labels, first = found.labels, found.start_label
     clock.stop("predict")
     job = Job(
         source, output, image, model, labels, _counts(labels, model, first), model.palette(first),

@@ -153,7 +153,7 @@ def summary_lines(job: Job) -> list[str]:
         lines.append(f"foreground: values from {job.foreground:.6g} up (Otsu's threshold)")
     if job.match is not None:
         lines.append(f"match: the values were fitted to the model's scale by {job.match}")
-    parts = ("read", "segment", "predict", "objects", "write")
+    parts = ("read", "segment", "predict", "specks", "objects", "write")
     took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
     lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
     model = job.model
