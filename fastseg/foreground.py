@@ -39,7 +39,8 @@ def keep_foreground(
     if pixels.values.shape[1] != 1:
         raise ValueError(
             f"foreground='auto' is for one channel, but the image has {pixels.values.shape[1]};"
-            " segment one of them into two clusters and give the brighter one as a mask"
+            " segment one of them with n_clusters=1 (-k 1) and this foreground: its labels are the"
+            " mask for all"
         )
     _, values, weights = count_pixels(
         pixels.values, backend, n_threads=n_threads, progress=progress

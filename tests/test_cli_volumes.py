@@ -100,6 +100,13 @@ def test_the_air_is_left_out_by_itself(here, capsys):
     assert scan["n_left_out"] == (T1 < 88).sum()
 
 
+def test_the_foreground_of_one_scan_is_a_mask_for_several(here, capsys):
+    run(capsys, "segment", "t1.nii.gz", "head.nii.gz", "-k", 1, "--foreground", "auto")
+    run(capsys, "segment", "t1.nii.gz", "a.nii.gz", "-k", 2, "--channel", "t2.nii.gz",
+        "--mask", "head.nii.gz", "--seed", 0)  # fmt: skip
+    np.testing.assert_array_equal(array("a.nii.gz") > 0, T1 >= 88)
+
+
 def test_co_registered_scans_are_channels(here, capsys):
     args = ("--channel", "t2.nii.gz", "--standardize", "--mask", "brain.nii.gz", "--seed", 0)
     out = run(capsys, "segment", "t1.nii.gz", "a.nii.gz", "-k", 3, *args, "--model", "m.json")

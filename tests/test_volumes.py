@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import tempfile
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as pillow
 
 import fastseg
@@ -150,6 +153,23 @@ def test_affine_zooms_and_codes_are_bit_equal_after_a_round_trip(tmp_path, kind,
     for field in ("descrip", "xyzt_units"):
         assert labels.header[field] == theirs.header[field]
     assert labels.header.get_intent()[0] == "label"
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.sampled_from([3, 255, 256, 32_767, 32_768]),
+    st.booleans(),
+    st.sampled_from([".nii", ".nii.gz"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_labels_come_back_as_they_were(shape, largest, turned, suffix):
+    labels = np.random.default_rng(largest).integers(0, largest + 1, shape).astype(np.uint32)
+    labels.flat[0] = largest
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/a{suffix}"
+        write_labels(path, np.asfortranarray(labels) if turned else labels)
+        image = nibabel.load(path)
+        np.testing.assert_array_equal(np.asarray(image.dataobj), labels)
 
 
 def test_simpleitk_sees_the_labels_on_the_grid_of_the_scan(tmp_path):
