@@ -82,12 +82,7 @@ def as_pixels(
         argument does not fit it.
     """
     valid, scale, geometry = None, None, None
-    if isinstance(image, (str, PathLike)):
-        image = read_image(image)
-    elif isinstance(image, (list, tuple)) and image and isinstance(image[0], (str, PathLike)):
-        image = read_channels(image)
-    if isinstance(mask, (str, PathLike)):
-        mask = read_mask(mask, like=image if isinstance(image, Image) else None)
+    image, mask = _read(image, mask)
     if isinstance(image, Image):
         valid, scale, geometry = image.valid, image.scale, image.geometry
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
@@ -129,6 +124,17 @@ def as_pixels(
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+
+
+def _read(image: Any, mask: Any) -> tuple[Any, Any]:
+    """Image and mask, read where paths are given."""
+    if isinstance(image, (str, PathLike)):
+        image = read_image(image)
+    elif isinstance(image, (list, tuple)) and image and isinstance(image[0], (str, PathLike)):
+        image = read_channels(image)
+    if isinstance(mask, (str, PathLike)):
+        mask = read_mask(mask, like=image if isinstance(image, Image) else None)
+    return image, mask
 
 
 def resolve_channel_axis(channel_axis: Any, shape: tuple[int, ...]) -> int | None:

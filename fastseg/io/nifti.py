@@ -34,11 +34,7 @@ def read(path: str, max_pixels: int | None) -> Image:
     """
     nibabel = _nibabel(path)
     with _failures(path), _remarks(nibabel) as remarks, contextlib.ExitStack() as stack:
-        stream: Any = None
-        if suffix_of(path) in _COMPRESSED:
-            stream = stack.enter_context(_gzip_file()(path))
-        elif suffix_of(path) == ".mgh":  # nibabel.load leaves these open
-            stream = stack.enter_context(open(path, "rb"))
+        stream = _opened(path, stack)
         if stream is None:
             volume = nibabel.load(path)  # the header; voxels are mapped into memory
         else:
@@ -88,6 +84,15 @@ def _gzip_file() -> Any:
 
         return gzip.GzipFile
     return igzip.IGzipFile
+
+
+def _opened(path: str, stack: contextlib.ExitStack) -> Any:
+    """File of our own to read from, or None where nibabel had better open it."""
+    if suffix_of(path) in _COMPRESSED:
+        return stack.enter_context(_gzip_file()(path))
+    if suffix_of(path) == ".mgh":  # nibabel would leave it open
+        return stack.enter_context(open(path, "rb"))
+    return None
 
 
 def _kind(nibabel: Any, path: str, stream: Any) -> Any:
