@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choosing_k import Scan, scan
+    from .components import Objects, objects
     from .dispatch import available_backends
+    from .distances import distance_map
     from .estimator import KMeans
     from .functional import k_means
     from .model import Model, Segmentation, load_model
     from .pipeline import segment
     from .progress import Stopped
     from .solver import ConvergenceWarning
+    from .specks import remove_specks
 
 __version__ = "0.1.0"
 
@@ -26,12 +29,16 @@ _HOMES = {
     "ConvergenceWarning": "solver",
     "KMeans": "estimator",
     "Model": "model",
+    "Objects": "components",
     "Scan": "choosing_k",
     "Segmentation": "model",
     "Stopped": "progress",
     "available_backends": "dispatch",
+    "distance_map": "distances",
     "k_means": "functional",
     "load_model": "model",
+    "objects": "components",
+    "remove_specks": "specks",
     "scan": "choosing_k",
     "segment": "pipeline",
 }
@@ -40,13 +47,17 @@ __all__ = [
     "ConvergenceWarning",
     "KMeans",
     "Model",
+    "Objects",
     "Scan",
     "Segmentation",
     "Stopped",
     "__version__",
     "available_backends",
+    "distance_map",
     "k_means",
     "load_model",
+    "objects",
+    "remove_specks",
     "scan",
     "segment",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
+from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .io import atomic_write, check_output
 from .kernels.backend import FloatArray, Problem
@@ -20,6 +21,7 @@ from .methods import DEFAULT_INIT
 from .pixels import as_pixels
 from .progress import Callback, Progress
 from .solver import check_parameters
+from .standardizing import Standardized, check_standardize, moments
 from .summary import check_distinct, count_pixels
 from .sweep import AUTO_RANGE, check_named_init, choose, solve_all
 
@@ -173,8 +175,10 @@ def scan(
     random_state: Any = None,
     mask: Any = None,
     nodata: float | None = None,
+    foreground: str | None = None,
     channel_axis: Any = "auto",
     color_space: str = "rgb",
+    standardize: bool = False,
     backend: str = "auto",
     n_threads: int | None = None,
     callback: Callback | None = None,
@@ -193,7 +197,8 @@ def scan(
         Starting centres.
     random_state : int, RandomState, Generator or None
         Source of the draws. With an integer each k gets the clusters `segment` finds.
-    method, n_init, max_iter, tol, mask, nodata, channel_axis, color_space, backend, n_threads
+    method, n_init, max_iter, tol, mask, nodata, foreground, channel_axis, color_space, \
+    standardize, backend, n_threads
         As for `segment`. The global optima of one channel are found for all k in one go.
     callback : callable, optional
         ``callback(stage, done, total, info)`` is called several times a second with the
@@ -233,13 +238,19 @@ def scan(
     ks = _as_ks(n_clusters)
     check_named_init(init)
     progress = Progress(callback)
+    check_standardize(standardize, color_space)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     space = find_color_space(color_space, pixels.dtype, d)
     check_parameters(ks[-1], init, n_init, max_iter, tol, d)
     check_random_state(random_state)
     chosen = choose_backend(Problem(n, d, ks[-1], pixels.values.dtype.name), backend).backend
+    pixels, _ = keep_foreground(pixels, foreground, chosen, n_threads=n_threads, progress=progress)
+    n = len(pixels.values)
     values, weights, _ = count_pixels(pixels.values, chosen, n_threads=n_threads, progress=progress)
+    values = pixels.in_units(values)
+    if standardize:
+        space = Standardized(moments=moments(values, weights))
     check_distinct(values, weights, ks[-1])
     method, rows = solve_all(
         values, weights, ks, method=method, space=space, init=init, n_init=n_init,

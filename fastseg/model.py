@@ -9,26 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from .class_names import check_names
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
-from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Problem, Tick
+from .foreground import keep_foreground
+from .kernels.backend import Array, FloatArray, Problem
+from .labelling import Labelled, choose_start_label, label_pixels, label_values, pixel_distances
+from .matching import Profile, check_match, matched, profile_from
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
+from .standardizing import Standardized, moments_from
 from .summary import count_pixels
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Labels of an image, the label of the first cluster, and where they were made and why."""
-
-    labels: Array
-    start_label: int
-    backend: str
-    reason: str
 
 
 @dataclass(eq=False)
@@ -60,6 +55,12 @@ class Model:
         Iterations of the best run.
     converged : bool
         Whether that run converged before ``max_iter``.
+    names : tuple of str or None
+        Class of each cluster, where they were named.
+    moments : ndarray of shape (n_channels, 2), float64, or None
+        Mean and standard deviation by which each channel was standardized.
+    profile : Profile or None
+        How the values of the fitted image are distributed, for ``match``.
     """
 
     centers: FloatArray
@@ -76,6 +77,9 @@ class Model:
     converged: bool
     axis_rule: int | str | None = field(default="auto", repr=False)
     fixed_start: bool = field(default=False, repr=False)
+    names: tuple[str, ...] | None = None
+    moments: FloatArray | None = field(default=None, repr=False)
+    profile: Profile | None = field(default=None, repr=False)
 
     @property
     def n_clusters(self) -> int:
@@ -93,6 +97,8 @@ class Model:
         *,
         mask: Any = None,
         nodata: float | None = None,
+        foreground: str | None = None,
+        match: str | None = None,
         allow_dtype: bool = False,
         backend: str = "auto",
         n_threads: int | None = None,
@@ -105,11 +111,15 @@ class Model:
         image : array_like, path or Image
             Image of as many channels as the fitted one, by the same rule for the
             axis of channels.
-        mask, nodata, backend, n_threads, callback
+        mask, nodata, foreground, backend, n_threads, callback
             As in `segment`.
+        match : {"histogram", "zscore"}, optional
+            Fit the values of an image on another scale to those of the fitted one,
+            channel by channel and over the pixels that take part: by their ranks, or
+            by mean and standard deviation. By default they are taken as they are.
         allow_dtype : bool
             Whether to take an image of another type than the fitted one, its values
-            as they are. Both being float needs no leave.
+            as they are. Both being float needs no leave, nor does an image to match.
 
         Returns
         -------
@@ -123,8 +133,8 @@ class Model:
             If the image does not fit the model, or an argument is not as described.
         """
         found = self.label(
-            image, mask=mask, nodata=nodata, allow_dtype=allow_dtype, backend=backend,
-            n_threads=n_threads, callback=callback,
+            image, mask=mask, nodata=nodata, foreground=foreground, match=match,
+            allow_dtype=allow_dtype, backend=backend, n_threads=n_threads, callback=callback,
         )  # fmt: skip
         return found.labels
 
@@ -134,33 +144,62 @@ class Model:
         *,
         mask: Any = None,
         nodata: float | None = None,
+        foreground: str | None = None,
+        match: str | None = None,
         allow_dtype: bool = False,
+        with_distances: bool = False,
         backend: str = "auto",
         n_threads: int | None = None,
         callback: Callback | None = None,
     ) -> Labelled:
-        """Do as `predict`, and tell with the labels how they were made."""
+        """Do as `predict`, and tell with the labels how they were made.
+
+        With ``with_distances`` come those of the pixels to their centres.
+        """
+        check_match(match, self.profile)
         progress = Progress(callback)
         pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels)
-        self._check(pixels, allow_dtype)
-        fixed = 0 if self.fixed_start and self.start_label == 0 else None
-        first = max(self.start_label, choose_start_label(fixed, pixels))
+        self._check(pixels, allow_dtype or match is not None)
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         choice = choose_backend(problem, backend)
-        values, _, counter = count_pixels(
-            pixels.values, choice.backend, n_threads=n_threads, progress=progress
-        )
-        space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
+        how: dict[str, Any] = {"n_threads": n_threads, "progress": progress}
+        pixels, threshold = keep_foreground(pixels, foreground, choice.backend, **how)
+        fixed = 0 if self.fixed_start and self.start_label == 0 else None
+        first = max(self.start_label, choose_start_label(fixed, pixels))
+        values, weights, counter = count_pixels(pixels.values, choice.backend, **how)
+        fit = matched(match, pixels.in_units(values), weights, self.profile)
+        space = self.space
+
+        def forward(values: Array) -> Array:
+            return space.forward(fit(pixels.in_units(values)))
+
         table = None
         if counter is not None:
-            points = choice.backend.put(space.forward(values), n_threads=n_threads)
+            points = choice.backend.put(forward(values), n_threads=n_threads)
             table = label_values(points, self.space_centers, first)
-        labels = label_grid(
-            pixels, counter, table, self.space_centers, first, space=space,
-            backend=choice.backend, n_threads=n_threads, progress=progress,
+        labels = label_pixels(
+            pixels, counter, table, self.space_centers, first, forward=forward,
+            backend=choice.backend, **how,
         )  # fmt: skip
-        return Labelled(labels, first, choice.backend.name, choice.reason)
+        distances = None
+        if with_distances:
+            distances = pixels.values_to_grid(
+                pixel_distances(
+                    pixels, labels, self.space_centers, first, forward=forward, progress=progress
+                )
+            )
+        return Labelled(
+            pixels.to_grid(labels), first, choice.backend.name, choice.reason, threshold, match,
+            distances,
+        )  # fmt: skip
+
+    @property
+    def space(self) -> ColorSpace:
+        """Space in which distances are taken."""
+        if self.moments is not None:
+            return Standardized(moments=self.moments)
+        return find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
 
     def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
         n_channels = pixels.values.shape[1]
@@ -228,6 +267,9 @@ class Model:
             "n_iter": self.n_iter,
             "converged": self.converged,
             "value_range": self.value_range.tolist(),
+            "names": None if self.names is None else list(self.names),
+            "moments": None if self.moments is None else self.moments.tolist(),
+            "profile": None if self.profile is None else self.profile.as_dict(),
             "counts": self.counts.tolist(),
             "centers": self.centers.tolist(),
             "space_centers": self.space_centers.tolist(),
@@ -256,6 +298,8 @@ class Segmentation(Model):
         Starting centres of the best run, in the order in which they were drawn.
     chosen_k_reason : str or None
         Why there are so many clusters, where their number was chosen.
+    foreground : float or None
+        Smallest value of the foreground, where one was asked for.
     """
 
     labels: Array = field(kw_only=True)
@@ -265,6 +309,7 @@ class Segmentation(Model):
     seconds: dict[str, float] = field(kw_only=True, repr=False)
     init_centers: FloatArray | None = field(kw_only=True, repr=False)
     chosen_k_reason: str | None = field(default=None, kw_only=True)
+    foreground: float | None = field(default=None, kw_only=True)
 
     def recolor(self) -> Array:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.
@@ -359,60 +404,10 @@ def _from_fields(fields: dict[str, Any]) -> Model:
         converged=bool(fields["converged"]),
         axis_rule=fields["axis_rule"],
         fixed_start=bool(fields["fixed_start"]),
+        names=check_names(fields.get("names"), k),
+        moments=moments_from(fields.get("moments"), d),
+        profile=profile_from(fields.get("profile"), d),
     )
-
-
-def choose_start_label(start_label: Any, pixels: Pixels) -> int:
-    """First cluster's label: as asked, else 1 where pixels can be left out, else 0."""
-    if start_label is None:
-        return 0 if pixels.kept is None else 1
-    if not isinstance(start_label, (int, np.integer)) or isinstance(start_label, bool):
-        raise TypeError(f"start_label must be 0, 1 or None, got {start_label!r}")
-    if start_label not in (0, 1):
-        raise ValueError(f"start_label must be 0, 1 or None, got {start_label!r}")
-    if start_label == 0 and pixels.n_left_out:
-        raise ValueError(
-            f"start_label=0 cannot be used: {pixels.n_left_out} pixels are left out, and their"
-            " label is 0; use start_label=1"
-        )
-    return int(start_label)
-
-
-def label_values(
-    points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
-) -> Array:
-    """Labels of points in the smallest type that kernels write."""
-    last = first_label + len(centers) - 1
-    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
-    labels = np.empty(points.n_points, working)
-    return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
-
-
-def label_grid(
-    pixels: Pixels,
-    counter: Counter | None,
-    table: Array | None,
-    centers: FloatArray,
-    first_label: int,
-    *,
-    space: ColorSpace,
-    backend: Backend,
-    n_threads: int | None,
-    progress: Progress,
-) -> Array:
-    """Labels on the image's grid, in the smallest unsigned type.
-
-    Those of the distinct values, ``table``, are looked up for each pixel where pixels
-    are counted; else each pixel is labelled.
-    """
-    tick = progress.tick("labels")
-    if table is None or counter is None:
-        points = backend.put(space.forward(pixels.values), n_threads=n_threads)
-        labels = label_values(points, centers, first_label, tick)
-    else:
-        labels = np.empty(len(pixels.values), table.dtype)
-        counter.look_up(pixels.values, table, labels, tick)
-    return pixels.to_grid(labels.view(np.uint32) if labels.dtype == np.int32 else labels)
 
 
 def _channels(n: int) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .class_names import check_names
 from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
+from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .kernels.backend import Problem
+from .labelling import choose_start_label, label_pixels, label_values
+from .matching import Profile
 from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
-from .model import Segmentation, choose_start_label, label_grid, label_values
+from .model import Segmentation
 from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
 from .solver import check_parameters
+from .standardizing import Standardized, check_standardize, moments
 from .summary import check_distinct, count_pixels
 from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
 
@@ -32,9 +38,13 @@ def segment(
     random_state: Any = None,
     mask: Any = None,
     nodata: float | None = None,
+    foreground: str | None = None,
     channel_axis: Any = "auto",
     color_space: str = "rgb",
+    standardize: bool = False,
     start_label: int | None = None,
+    names: Sequence[str] | None = None,
+    keep_profile: bool = False,
     backend: str = "auto",
     n_threads: int | None = None,
     callback: Callback | None = None,
@@ -43,9 +53,10 @@ def segment(
 
     Parameters
     ----------
-    image : array_like, path or Image
+    image : array_like, path, sequence of paths or Image
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
-        float64 are computed on as they are. Of a file, alpha 0 is left out.
+        float64 are computed on as they are. Of a file, alpha 0 is left out; the
+        files of a sequence are the channels of one image.
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
@@ -72,6 +83,9 @@ def segment(
     nodata : number, optional
         Pixels that have this value in all channels are left out. So are pixels
         with NaN in any channel, always.
+    foreground : "auto", optional
+        Leave out what is not brighter than Otsu's threshold, such as the air around a
+        head. For one channel.
     channel_axis : "auto", int or None
         Axis of the channels. "auto" takes a two-dimensional array for grey, and
         the last of three or more axes for channels when it is at most 16 long.
@@ -80,9 +94,18 @@ def segment(
         Space in which distances are taken: the image's own channels, whatever they
         are, or CIELAB, Oklab or linear light of an sRGB picture (uint8, uint16, or
         floats from 0 to 1).
+    standardize : bool
+        Take distances in channels of mean 0 and standard deviation 1, for channels on
+        scales of their own, such as T1 and T2. Centres are given in image units.
     start_label : {0, 1}, optional
         Label of the first cluster. By default 0; and 1 where pixels can be left out
-        (a mask or nodata is given, a file has alpha, NaN occurs), whose label is 0.
+        (a mask, nodata or foreground is given, a file has alpha or is a medical volume,
+        NaN occurs), whose label is 0.
+    names : sequence of str, optional
+        Class of each cluster, in label order. The model keeps them.
+    keep_profile : bool
+        Keep the distribution of the values, for ``match`` in `Model.predict`; of one
+        channel it is always kept.
     backend : str
         "auto" or one of `available_backends`.
     n_threads : int, optional
@@ -128,6 +151,8 @@ def segment(
     """
     if callable(init):
         raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
+    names = check_names(names)
+    check_standardize(standardize, color_space)
     progress = Progress(callback)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
@@ -138,13 +163,23 @@ def segment(
     k: Any = AUTO_RANGE[-1] if auto else n_clusters
     start, n_runs = check_parameters(k, init, n_init, max_iter, tol, d)
     generator = check_random_state(random_state)
-    first_label = choose_start_label(start_label, pixels)
     choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
 
     clock = Clock()
+    pixels, threshold = keep_foreground(
+        pixels, foreground, choice.backend, n_threads=n_threads, progress=progress
+    )
+    n = len(pixels.values)
+    first_label = choose_start_label(start_label, pixels)
     values, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
+    # Stored integers are counted and looked up as such; what is scaled, to float64, are
+    # their distinct values alone, so that centres and labels are those of the scaled image.
+    values = pixels.in_units(values)
+    if standardize:
+        space = Standardized(moments=moments(values, weights))
+    profile = Profile.of(values, weights).thinned() if keep_profile or d == 1 else None
     clock.stop("count")
     k_reason = None
     if auto:
@@ -155,6 +190,7 @@ def segment(
         )  # fmt: skip
         clock.stop("scan")
     check_distinct(values, weights, k)
+    names = check_names(names, k)
 
     n_distinct = None if weights is None else len(values)
     method = choose_method(
@@ -188,9 +224,10 @@ def segment(
     n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
     # What the points take beside their values is not needed to look labels up.
     del found, weights
-    labels = label_grid(
-        pixels, counter, table, centers, first_label, space=space, backend=choice.backend,
-        n_threads=n_threads, progress=progress,
+    labels = label_pixels(
+        pixels, counter, table, centers, first_label,
+        forward=lambda stored: space.forward(pixels.in_units(stored)),
+        backend=choice.backend, n_threads=n_threads, progress=progress,
     )  # fmt: skip
     clock.stop("labels")
     return Segmentation(
@@ -208,12 +245,16 @@ def segment(
         converged=converged,
         axis_rule=_axis_rule(channel_axis),
         fixed_start=start_label is not None,
-        labels=labels,
+        names=names,
+        moments=space.moments if isinstance(space, Standardized) else None,
+        profile=profile,
+        labels=pixels.to_grid(labels),
         n_left_out=pixels.n_left_out,
         backend=choice.backend.name,
         reason=choice.reason,
         seconds=clock.seconds,
         chosen_k_reason=k_reason,
+        foreground=threshold,
         init_centers=None if init_centers is None else space.backward(init_centers),
     )
 

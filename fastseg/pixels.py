@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .arrays import check_finite, check_magnitude, native
-from .io import read_image
-from .io.image import Image, auto_axis
-from .kernels.backend import Array
+from .io import read_channels, read_image, read_mask
+from .io.image import Image, Scale, auto_axis, stored_value
+from .kernels.backend import Array, FloatArray
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class Pixels:
     """Pixels of an image that take part.
 
     ``values`` (n, channels) are those kept, in the grid's order; ``kept`` is a bool
-    array of the grid, or None when nothing can be left out.
+    array of the grid, or None when nothing can be left out. Where ``turned`` both go
+    by the grid with its axes reversed. ``scale`` is by what the values stand for those
+    meant, and ``has_background`` says that the image keeps label 0 free.
     """
 
     values: Array
@@ -27,6 +29,21 @@ class Pixels:
     grid: tuple[int, ...]
     channel_axis: int | None
     dtype: np.dtype[Any]
+    turned: bool = False
+    scale: Scale | None = None
+    has_background: bool = False
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """Grid in the order of the values."""
+        return self.grid[::-1] if self.turned else self.grid
+
+    def in_units(self, values: Array) -> Array:
+        """Values (m, channels) as they are meant: the same, or scaled to float64."""
+        if self.scale is None:
+            return values
+        slope, intercept = self.scale
+        return values * slope + intercept
 
     @property
     def n_left_out(self) -> int:
@@ -35,17 +52,24 @@ class Pixels:
 
     def to_grid(self, labels: Array) -> Array:
         """Labels of the kept pixels on the grid, with 0 for the others."""
-        if self.kept is None:
-            return labels.reshape(self.grid)
-        full = np.zeros(self.grid, labels.dtype)
-        full[self.kept] = labels
+        full = labels.reshape(self.layout) if self.kept is None else self._spread(labels, 0)
+        return full.T if self.turned else full
+
+    def values_to_grid(self, values: FloatArray) -> FloatArray:
+        """Values of the kept pixels on the grid, with NaN for the others."""
+        full = values.reshape(self.layout) if self.kept is None else self._spread(values, np.nan)
+        return full.T if self.turned else full
+
+    def _spread(self, kept_values: Array, empty: float) -> Array:
+        full = np.full(self.layout, empty, kept_values.dtype)
+        full[self.kept] = kept_values
         return full
 
 
 def as_pixels(
     image: Any, channel_axis: Any, mask: Any, nodata: Any, n_channels: int | None = None
 ) -> Pixels:
-    """Pixels of an array, of a file by its path, or of a picture read from one.
+    """Pixels of an array, of files by their paths, or of a picture read from one.
 
     For images like one that was fitted, ``n_channels`` tells how many channels that
     had: a file then goes by its own channels, and a last axis of that length holds
@@ -57,11 +81,10 @@ def as_pixels(
         If the image is empty, is left out as a whole, holds infinite values, or an
         argument does not fit it.
     """
-    valid = None
-    if isinstance(image, (str, PathLike)):
-        image = read_image(image)
+    valid, scale, geometry = None, None, None
+    image, mask = _read(image, mask)
     if isinstance(image, Image):
-        valid = image.valid
+        valid, scale, geometry = image.valid, image.scale, image.geometry
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
             channel_axis = image.channel_axis
         image = image.pixels
@@ -76,13 +99,20 @@ def as_pixels(
     axis = resolve_channel_axis(channel_axis, array.shape)
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
-    grid, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
+    grid = values.shape[:-1]
     kept = _both(valid, _mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
         kept = _both(kept, ~hidden)
-    kept = _both(kept, _differs_from(values, nodata, grid, dtype))
-    kept = _both(kept, _no_nan(values, grid))
+    # Medical volumes lie in memory with the first axis fastest. Of one channel nothing
+    # depends on the order of the pixels, so they are taken as they lie.
+    plane = values[..., 0]
+    turned = axis is None and plane.flags.f_contiguous and not plane.flags.c_contiguous
+    if turned:
+        values, kept = plane.T[..., None], None if kept is None else kept.T
+    layout, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
+    kept = _both(kept, _differs_from(values, nodata, layout, dtype, scale))
+    kept = _both(kept, _no_nan(values, layout))
     if kept is not None:
         values = values[kept.ravel()]
     if len(values) == 0:
@@ -92,7 +122,19 @@ def as_pixels(
     values = np.ascontiguousarray(values)
     check_finite(values, "image")
     check_magnitude(values, "image")
-    return Pixels(values, kept, grid, axis, dtype)
+    units = dtype if scale is None else np.dtype(np.float64)
+    return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+
+
+def _read(image: Any, mask: Any) -> tuple[Any, Any]:
+    """Image and mask, read where paths are given."""
+    if isinstance(image, (str, PathLike)):
+        image = read_image(image)
+    elif isinstance(image, (list, tuple)) and image and isinstance(image[0], (str, PathLike)):
+        image = read_channels(image)
+    if isinstance(mask, (str, PathLike)):
+        mask = read_mask(mask, like=image if isinstance(image, Image) else None)
+    return image, mask
 
 
 def resolve_channel_axis(channel_axis: Any, shape: tuple[int, ...]) -> int | None:
@@ -136,7 +178,7 @@ def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
 
 
 def _differs_from(
-    values: Array, nodata: Any, grid: tuple[int, ...], dtype: np.dtype[Any]
+    values: Array, nodata: Any, grid: tuple[int, ...], dtype: np.dtype[Any], scale: Scale | None
 ) -> Array | None:
     if nodata is None:
         return None
@@ -146,8 +188,8 @@ def _differs_from(
         # As the image's own type rounds it: 0.1 is another number in float32.
         nodata = dtype.newbyteorder("=").type(nodata)
     differs = np.zeros(len(values), bool)
-    for channel in values.T:
-        differs |= channel != nodata
+    for f, channel in enumerate(values.T):
+        differs |= channel != stored_value(nodata, scale, f, dtype)
     return differs.reshape(grid)
 
 

@@ -19,10 +19,12 @@ LAYERS = [
     ["dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
     ["optimal_1d", "functional"],
-    ["methods"],
+    ["methods", "standardizing", "foreground", "class_names"],
+    ["matching", "labelling"],
     ["sweep"],
     ["model", "estimator"],
-    ["pipeline"],
+    ["pipeline", "distances", "components"],
+    ["specks"],
     ["choosing_k"],
     ["cli"],
 ]
@@ -97,7 +99,8 @@ def run(code, *options, cwd=None):
 
 
 @pytest.mark.parametrize(
-    "module", ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich", "matplotlib"]
+    "module",
+    ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich", "matplotlib", "nibabel", "cc3d"],
 )
 def test_importing_fastseg_loads_nothing_heavy(module):
     assert run(f"import sys, fastseg; print({module!r} in sys.modules)") == "False"

@@ -122,7 +122,10 @@ def test_no_command_shows_the_help_on_stderr(here, capsys):
         (["segment", "none.npy", "out.png"], "empty"),
         (["segment", "clear.png", "out.png"], "left out"),
         ([*SEGMENT, "--mask", "black.png"], "left out"),
-        ([*SEGMENT, "--mask", "small.png"], "mask has shape (9, 9)"),
+        (
+            [*SEGMENT, "--mask", "small.png"],
+            "grid (9, 9), but the image has (12, 15)",
+        ),
         ([*SEGMENT, "--mask", "none.png"], "none.png: no such file"),
         ([*SEGMENT, "--nodata", "0", "--start-label", "0", "--mask", "half.png"], "start_label=0"),
         ([*SEGMENT, "--init", "none.csv"], "none.csv: no such file"),
@@ -135,7 +138,10 @@ def test_no_command_shows_the_help_on_stderr(here, capsys):
         ([*SEGMENT, "--max-pixels", "179"], "15 x 12 = 180 pixels"),
         ([*SEGMENT, "-k", "257"], "write them as .tif or .npy"),
         (["segment", "volume.npy", "out.png"], "two-dimensional labels"),
-        (["segment", "in.png", "out.jpg"], "what can be written is .npy, .png, .tif, .tiff"),
+        (
+            ["segment", "in.png", "out.jpg"],
+            "written is .nii, .nii.gz, .npy, .png, .tif, .tiff",
+        ),
         (["segment", "in.png", "exists.png"], "exists already; give another name"),
         ([*SEGMENT, "--model", "exists.json"], "exists already; give another name"),
         ([*SEGMENT, "--model", "m.txt"], "what can be written is .json"),

@@ -41,3 +41,15 @@ def test_every_pixel_of_the_tumour_goes_to_its_nearest_centre(healthy):
     assert labels.shape == (571, 512)
     distances = np.abs(tumor.pixels[..., None] - healthy.centers[:, 0])
     np.testing.assert_array_equal(labels, distances.argmin(axis=-1))
+
+
+@pytest.mark.parametrize("connectivity", [1, 2])
+def test_the_tumour_is_the_largest_object_of_the_brightest_cluster(healthy, connectivity):
+    labels = healthy.predict(DATA / "tumor.csv")
+    found = fastseg.objects(labels, [4], connectivity=connectivity, background=None)
+    assert 9_000 <= found.pixels[0] <= 11_500
+    assert found.pixels[0] > 2 * found.pixels[1]
+    # In the left half; the skull's part goes around to the right.
+    assert found.boxes[0, 1, 1] < labels.shape[1] / 2 < found.boxes[1, 1, 1]
+    cleaned = fastseg.remove_specks(labels, 100, background=None)
+    assert fastseg.objects(cleaned, background=None).pixels.min() >= 100

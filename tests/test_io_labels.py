@@ -90,7 +90,7 @@ def test_npy_holds_labels_of_any_shape_as_they_are(tmp_path, shape):
         ("a.png", LABELS.astype(float), {}, "integers"),
         ("a.npy", LABELS.astype(int) - 1, {}, "at least 0"),
         ("a.png", LABELS[:0], {}, "at least one"),
-        ("a.jpg", LABELS, {}, "'.jpg'; what can be written is .npy, .png, .tif, .tiff"),
+        ("a.jpg", LABELS, {}, "'.jpg'; what can be written is .nii, .nii.gz, .npy, .png"),
         ("a", LABELS, {}, "no suffix"),
     ],
 )

@@ -21,7 +21,9 @@ from . import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .jobs import Job, Source
+    from .extras import Extras
+    from .jobs import Job
+    from .source import Source
     from .terminal import Bar
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -108,9 +110,17 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def _source(input_: str, given: dict[str, Any]) -> Source:
-    from .jobs import Source
+    from .source import Source
 
-    return Source(input_, *(given.pop(name) for name in ("mask", "nodata", "max_pixels")))
+    names = ("mask", "nodata", "max_pixels", "channels", "frames")
+    return Source(input_, *(given.pop(name) for name in names))
+
+
+def _extras(given: dict[str, Any]) -> Extras:
+    from .extras import Extras
+
+    names = ("min_size", "objects", "objects_path", "distance_path")
+    return Extras(**{name: given.pop(name) for name in names if name in given})
 
 
 @contextlib.contextmanager
@@ -154,18 +164,22 @@ def cli(ctx: click.Context) -> None:
 @click.argument("input_", metavar="INPUT")
 @click.argument("output")
 @options.clustering
+@options.objects
 @options.common
 def segment(input_: str, output: str, as_json: bool, **given: Any) -> None:
     """Segment INPUT and write its labels to OUTPUT.
 
-    INPUT is a PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix or a .npy
-    array. OUTPUT is .png (labels as pixel values, the clusters' colours as
-    palette), .tif (grey) or .npy.
+    INPUT is a PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix, a .npy
+    array, a NIfTI (.nii, .nii.gz), Analyze or MGH volume, or the folder of a
+    DICOM series. OUTPUT is .png (labels as pixel values, the clusters' colours as
+    palette), .tif (grey), .npy, or .nii or .nii.gz (on the grid of the volume,
+    its affine and header kept).
     """
     from .jobs import segment_file
 
+    source, extras = _source(input_, given), _extras(given)
     with _bar() as bar:
-        job = segment_file(_source(input_, given), output, callback=bar, **given)
+        job = segment_file(source, output, extras=extras, callback=bar, **given)
     _report(job, as_json, given["model_path"])
 
 
@@ -178,13 +192,16 @@ def segment(input_: str, output: str, as_json: bool, **given: Any) -> None:
     is_flag=True,
     help="Take an image of another type than the model's, its values as they are.",
 )
+@options.matching
+@options.objects
 @options.common
 def predict(model: str, input_: str, output: str, as_json: bool, **given: Any) -> None:
     """Label INPUT with the clusters of a saved MODEL and write OUTPUT."""
     from .jobs import predict_file
 
+    source, extras = _source(input_, given), _extras(given)
     with _bar() as bar:
-        job = predict_file(model, _source(input_, given), output, callback=bar, **given)
+        job = predict_file(model, source, output, extras=extras, callback=bar, **given)
     _report(job, as_json)
 
 
@@ -222,36 +239,17 @@ def scan(input_: str, as_json: bool, **given: Any) -> None:
 @options.as_json
 def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
     """Describe this installation, or the image INPUT."""
-    from .jobs import Source, describe
+    from .facts import describe, installation
+    from .source import Source
     from .terminal import fact_lines
 
     if input_ is None:
-        facts = _installation()
+        facts = installation()
     else:
         with _bar() as bar:
             facts = describe(Source(input_, max_pixels=max_pixels), bar)
     for line in [_json(facts)] if as_json else fact_lines(facts):
         click.echo(line)
-
-
-def _installation() -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    from .. import available_backends
-    from ..kernels.cpu.jit import cache_folder
-    from ..kernels.cpu.threads import resolve_n_threads
-
-    return {
-        "fastseg": __version__,
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "numba": version("numba"),
-        "platform": platform.platform(),
-        "backends": available_backends(),
-        "threads": resolve_n_threads(),
-        "cache": cache_folder(),  # None: every process compiles anew
-    }
 
 
 @cli.command()
@@ -300,7 +298,12 @@ def _report(job: Job, as_json: bool, *more: str | None) -> None:
     console.print(terminal.cluster_table(job, colored=console.color_system is not None))
     for line in terminal.summary_lines(job):
         click.echo(line)
-    for path in (job.output, *more):
+    if job.objects is not None:
+        from .extras import object_table, object_words, size_unit
+
+        click.echo(object_words(job.objects))
+        console.print(object_table(job.objects, size_unit(job.image)))
+    for path in (job.output, *job.more_files, *more):
         if path is not None:
             click.echo(f"written: {click.format_filename(path)}")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dispatch import choose_backend
+from ..class_names import check_names, label_names
 from ..io import (
     WRITERS,
     Image,
@@ -17,44 +18,20 @@ from ..io import (
     check_labels,
     check_output,
     encode_labels,
+    encode_values,
     read_centers,
-    read_image,
-    read_mask,
 )
-from ..kernels.backend import Problem
-from ..pixels import as_pixels
-from ..progress import Callback, Clock, Progress
-from ..summary import summarize
+from ..model import Model, Segmentation
+from ..progress import Callback, Clock
+from .extras import Extras
+from .source import Source, may_leave_out
 
 if TYPE_CHECKING:
-    from ..model import Model
-
+    from ..components import Objects
 
 DEFAULT_N_CLUSTERS = 8
-_MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
 NAMED_STARTS = ("k-means++", "random")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The pixels to work on: a file, and which of its pixels take part."""
-
-    path: str
-    mask: str | None = None
-    nodata: float | None = None
-    max_pixels: int | None = None
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files that are read."""
-        return (self.path,) if self.mask is None else (self.path, self.mask)
-
-    def read(self) -> tuple[Image, NDArray[np.bool_] | None]:
-        """Read the image, and the mask where there is one."""
-        image = read_image(self.path, max_pixels=self.max_pixels)
-        if self.mask is None:
-            return image, None
-        return image, read_mask(self.mask, max_pixels=self.max_pixels)
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
@@ -72,6 +49,15 @@ class Job:
     backend: str
     reason: str
     seconds: dict[str, float] = field(default_factory=dict)
+    foreground: float | None = None
+    match: str | None = None
+    objects: Objects | None = None
+    more_files: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class of each label, where they have names."""
+        return label_names(self.model.names, self.start_label)
 
     @property
     def n_left_out(self) -> int:
@@ -91,8 +77,6 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the labels, for strict JSON."""
-        from ..model import Segmentation
-
         model = self.model
         entries: dict[str, Any] = {
             "input": self.source.path,
@@ -101,6 +85,7 @@ class Job:
             "dtype": self.image.pixels.dtype.name,
             "n_channels": model.n_channels,
             "n_clusters": model.n_clusters,
+            "names": None if model.names is None else list(model.names),
             "centers": model.centers.tolist(),
             "counts": self.counts.tolist(),
         }
@@ -108,7 +93,13 @@ class Job:
             for name in ("inertia", "n_iter", "converged", "method"):
                 entries[name] = getattr(model, name)
             entries["chosen_k_reason"] = self.chosen_k_reason
+            entries["standardized"] = model.moments is not None
+        else:
+            entries["match"] = self.match
+        if self.objects is not None:
+            entries["objects"] = list(self.objects.as_dicts())
         entries |= {
+            "foreground": self.foreground,
             "backend": self.backend,
             "reason": self.reason,
             "n_left_out": self.n_left_out,
@@ -137,14 +128,16 @@ def segment_file(
     n_clusters: int | str | None = None,
     init: str | None = None,
     start_label: int | None = None,
+    names: list[str] | None = None,
     model_path: str | None = None,
+    extras: Extras = NO_EXTRAS,
     overwrite: bool = False,
     callback: Callback,
     **options: Any,
 ) -> Job:
-    """Segment an image file and write its labels, and its model where asked.
+    """Segment an image file and write its labels, its model and more where asked.
 
-    Everything that can be refused is refused before the work; both files are
+    Everything that can be refused is refused before the work; all files are
     written, or none.
     """
     from ..pipeline import segment
@@ -155,14 +148,22 @@ def segment_file(
     check_output(output, overwrite, WRITERS, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
+    extras.check([output], overwrite, inputs)
+    if n_clusters is None and names is not None and (init is None or init in NAMED_STARTS):
+        n_clusters = len(names)
     if isinstance(n_clusters, int):
         check_labels(output, n_clusters)
+        check_names(names, n_clusters)
 
     callback("read", 0, 0, {})
     image, mask = source.read()
+    extras.check_grid(image)
     start = start_centers(init, image)
     n_clusters = _fitting(n_clusters, start)
-    first = int(_may_leave_out(image, mask, source.nodata)) if start_label is None else start_label
+    first = start_label
+    if first is None:
+        background = options.get("foreground") is not None
+        first = int(background or may_leave_out(image, mask, source.nodata))
     n_most = n_clusters if isinstance(n_clusters, int) else AUTO_RANGE[-1]
     check_labels(output, n_most + first, image.grid)
     clock.stop("read")
@@ -174,24 +175,64 @@ def segment_file(
         mask=mask,
         nodata=source.nodata,
         start_label=start_label,
+        names=names,
+        keep_profile=model_path is not None,
         callback=callback,
         **options,
     )
     clock.stop("segment")
 
-    callback("write", 0, 0, {})
-    colors = result.palette()
-    with atomic_write(output, overwrite=overwrite) as file:
-        left_out = result.start_label == 1
-        encode_labels(file, output, result.labels, colors=colors, left_out=left_out)
-        if model_path is not None:
-            result.save(model_path, overwrite=overwrite)
-    clock.stop("write")
-    seconds = clock.result(result.seconds)
-    return Job(
-        source, output, image, result, result.labels, result.counts, colors,
-        result.start_label, result.backend, result.reason, seconds,
+    job = Job(
+        source, output, image, result, result.labels, result.counts, result.palette(),
+        result.start_label, result.backend, result.reason, foreground=result.foreground,
     )  # fmt: skip
+    return _written(job, extras, clock, callback, overwrite, model_path=model_path)
+
+
+def _written(
+    job: Job,
+    extras: Extras,
+    clock: Clock,
+    callback: Callback,
+    overwrite: bool,
+    *,
+    model_path: str | None = None,
+    distances: NDArray[Any] | None = None,
+) -> Job:
+    """Remove the specks of a job's labels, find its objects and write its files, all or none."""
+    if extras.min_size is not None:
+        labels = extras.cleaned(job.labels, job.start_label)
+        job = replace(job, labels=labels, counts=_counts(labels, job.model, job.start_label))
+        clock.stop("specks")
+    geometry = job.image.geometry
+    found = extras.found(job.labels, job.start_label, job.names, job.image)
+    if found is not None:
+        clock.stop("objects")
+    callback("write", 0, 0, {})
+    with contextlib.ExitStack() as stack:
+
+        def open_(path: str) -> BinaryIO:
+            return stack.enter_context(atomic_write(path, overwrite=overwrite))
+
+        encode_labels(
+            open_(job.output), job.output, job.labels, colors=job.colors,
+            left_out=job.start_label == 1, names=job.names, geometry=geometry,
+        )  # fmt: skip
+        if distances is not None and extras.distance_path is not None:
+            encode_values(open_(extras.distance_path), extras.distance_path, distances, geometry)
+        if found is not None and extras.objects_path is not None:
+            path = extras.objects_path
+            encode_labels(open_(path), path, found.instances, left_out=True, geometry=geometry)
+        if model_path is not None:
+            job.model.save(model_path, overwrite=overwrite)
+    clock.stop("write")
+    inner = job.model.seconds if isinstance(job.model, Segmentation) else None
+    return replace(job, objects=found, more_files=tuple(extras.files), seconds=clock.result(inner))
+
+
+def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:
+    """Pixels of each cluster in the labels."""
+    return np.bincount(labels.ravel("K"), minlength=first + model.n_clusters)[first:]
 
 
 def start_centers(init: str | None, image: Image) -> Any:
@@ -221,6 +262,7 @@ def predict_file(
     source: Source,
     output: str,
     *,
+    extras: Extras = NO_EXTRAS,
     overwrite: bool,
     callback: Callback,
     **options: Any,
@@ -229,56 +271,23 @@ def predict_file(
     from ..model import load_model
 
     clock = Clock()
-    check_output(output, overwrite, WRITERS, (*source.files, model_path))
+    inputs = (*source.files, model_path)
+    check_output(output, overwrite, WRITERS, inputs)
+    extras.check([output], overwrite, inputs)
     callback("read", 0, 0, {})
     model = load_model(model_path)
     image, mask = source.read()
+    extras.check_grid(image)
     check_labels(output, model.n_clusters + model.start_label, image.grid)
     clock.stop("read")
-    found = model.label(image, mask=mask, nodata=source.nodata, callback=callback, **options)
+    found = model.label(
+        image, mask=mask, nodata=source.nodata, callback=callback,
+        with_distances=extras.distance_path is not None, **options,
+    )  # fmt: skip
     labels, first = found.labels, found.start_label
     clock.stop("predict")
-
-    callback("write", 0, 0, {})
-    colors = model.palette(first)
-    with atomic_write(output, overwrite=overwrite) as file:
-        encode_labels(file, output, labels, colors=colors, left_out=first == 1)
-    clock.stop("write")
-    counts = np.bincount(labels.ravel(), minlength=first + model.n_clusters)[first:]
-    return Job(
-        source, output, image, model, labels, counts, colors, first, found.backend, found.reason,
-        clock.result(),
+    job = Job(
+        source, output, image, model, labels, _counts(labels, model, first), model.palette(first),
+        first, found.backend, found.reason, foreground=found.foreground, match=found.match,
     )  # fmt: skip
-
-
-def describe(source: Source, callback: Callback) -> dict[str, Any]:
-    """Tell what an image file holds, without clustering it."""
-    callback("read", 0, 0, {})
-    image, _ = source.read()
-    pixels = as_pixels(image, "auto", None, None)
-    n, d = pixels.values.shape
-    backend = choose_backend(Problem(n, d, 1, pixels.values.dtype.name)).backend
-    summary = summarize(pixels.values, backend, tick=Progress(callback).tick("count"))
-    n_distinct: int | None = None  # not counted
-    if summary is not None:
-        n_distinct = len(summary.values)
-    elif pixels.values.size <= _MAX_SORTED:
-        n_distinct = len(np.unique(pixels.values, axis=0))
-    ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
-    return {
-        "file": source.path,
-        "grid": list(pixels.grid),
-        "n_channels": pixels.values.shape[1],
-        "dtype": pixels.dtype.name,
-        "ranges": ranges,
-        "n_distinct": n_distinct,
-        "n_left_out": pixels.n_left_out,
-        "notes": list(image.notes),
-    }
-
-
-def _may_leave_out(image: Image, mask: NDArray[np.bool_] | None, nodata: float | None) -> bool:
-    """Whether labels count from 1, by the library's rule."""
-    if mask is not None or nodata is not None or image.valid is not None:
-        return True
-    return image.pixels.dtype.kind == "f" and bool(np.isnan(image.pixels).any())
+    return _written(job, extras, clock, callback, overwrite, distances=found.distances)

@@ -69,6 +69,19 @@ def _init(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     return value
 
 
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    from ..class_names import check_names
+
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",")]
+    try:
+        check_names(names)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", ctx, param) from error
+    return names
+
+
 def _count_or_auto(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> int | str | None:
@@ -134,7 +147,7 @@ _MAX_COUNTS = 1000
 n_clusters = click.option(
     "-k", "--clusters", "n_clusters", callback=_count_or_auto, metavar="K|auto",
     help="Number of clusters; auto chooses one from 2 to 10 as 'fastseg scan' does. By default 8, "
-         "or as many as there are given starting centres.",
+         "or as many as there are given starting centres or names.",
 )  # fmt: skip
 max_pixels = click.option(
     "--max-pixels", type=_COUNT, metavar="N",
@@ -165,8 +178,16 @@ _ITERATIONS = (
                       "oklab or linear."),
 )  # fmt: skip
 
+_STANDARDIZE = click.option(
+    "--standardize", is_flag=True,
+    help="Take distances in channels of mean 0 and standard deviation 1.",
+)  # fmt: skip
 _CLUSTERING = (
     n_clusters,
+    click.option("--names", callback=_names, metavar="NAME,NAME,...",
+                 help="Classes of the clusters in label order, such as CSF,GM,WM; the model keeps "
+                      "them."),
+    _STANDARDIZE,
     _METHOD,
     click.option("--init", callback=_init,
                  help="Starting centres: k-means++ (the default), random, a CSV file with a row "
@@ -175,12 +196,32 @@ _CLUSTERING = (
     *_ITERATIONS,
     click.option("--start-label", type=click.IntRange(0, 1), metavar="0|1",
                  help="Label of the first cluster: by default 0, and 1 where pixels can be left "
-                      "out, whose label is 0."),
+                      "out, whose label is 0, and in medical volumes."),
     click.option("--model", "model_path", metavar="MODEL.json",
                  help="Save the clusters for 'fastseg predict'."),
 )  # fmt: skip
 
+_MATCHING = (
+    click.option("--match", type=click.Choice(["histogram", "zscore"]),
+                 help="Fit the values of INPUT to the scale of the model's image, channel by "
+                      "channel: by their ranks, or by mean and standard deviation."),
+    click.option("--distance", "distance_path", metavar="FILE",
+                 help="Write how far each pixel is from its cluster's centre: .nii, .nii.gz, .tif "
+                      "or .npy."),
+)  # fmt: skip
+
+_OBJECTS = (
+    click.option("--min-size", type=_COUNT, metavar="N",
+                 help="Give parts of fewer than N pixels to the neighbours they share most of "
+                      "their border with."),
+    click.option("--objects", metavar="all|CLASS,CLASS,...",
+                 help="List the connected parts of all classes, or of some by label or name."),
+    click.option("--objects-out", "objects_path", metavar="FILE",
+                 help="Write an image of the numbers of those parts."),
+)  # fmt: skip
+
 _SCANNING = (
+    _STANDARDIZE,
     click.option("-k", "--clusters", "n_clusters", default="2:10", show_default=True,
                  callback=_counts, metavar="FROM:TO|K,K,...",
                  help="Numbers of clusters: a range, both ends included, or a list."),
@@ -198,6 +239,16 @@ _COMMON = (
                       "left out."),
     click.option("--nodata", callback=_number, metavar="V",
                  help="Leave out pixels that have this value in all channels."),
+    click.option("--foreground", type=click.Choice(["auto"]),
+                 help="Leave out what is not brighter than Otsu's threshold, such as the air "
+                      "around a head."),
+    click.option("--channel", "channels", multiple=True, metavar="FILE",
+                 help="Image of the same grid as INPUT whose channels follow its own, such as T2 "
+                      "beside T1; may be given several times."),
+    click.option("--frames", default="auto", type=click.Choice(["auto", "channels", "each"]),
+                 help="Frames of a 4-D series: channels of one volume, or each a volume of its "
+                      "own, with clusters in common. By default channels where they are at "
+                      "most 16."),
     max_pixels,
     click.option("--backend", default="auto", callback=_one_of(_backends),
                  help="Where to compute: auto, or one that 'fastseg info' lists."),
@@ -221,6 +272,16 @@ def scanning(command: F) -> F:
 def common(command: F) -> F:
     """Add the options of every job from file to file."""
     return _with(_COMMON, command)
+
+
+def matching(command: F) -> F:
+    """Add the options of how a model meets another scan."""
+    return _with(_MATCHING, command)
+
+
+def objects(command: F) -> F:
+    """Add the options of what is made of the labels."""
+    return _with(_OBJECTS, command)
 
 
 def _with(given: tuple[Callable[[F], F], ...], command: F) -> F:

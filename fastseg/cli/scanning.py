@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..choosing_k import PLOT_SUFFIXES, Scan, require_matplotlib, scan
 from ..io import Image, check_output
 from ..progress import Clock
-from .jobs import Source, start_centers
+from .jobs import start_centers
+from .source import Source
+from .terminal import grid_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -113,7 +115,7 @@ def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
     import click
 
     result, image = job.scan, job.image
-    grid = " x ".join(str(length) for length in reversed(image.grid))
+    grid = grid_words(image)
     channels = f"{image.n_channels} channel{'s' * (image.n_channels > 1)}"
     name = click.format_filename(job.source.path)
     above = [f"{name}: {grid} pixels, {channels}, {image.pixels.dtype.name}"]

@@ -13,8 +13,9 @@ import numpy as np
 from ..io import StrPath, atomic_write
 from ..model import Segmentation
 from ..pipeline import segment
-from .jobs import Job, Source
+from .jobs import Job
 from .picture import side_by_side
+from .source import Source
 
 _REPEATS = 5
 

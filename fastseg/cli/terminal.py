@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from ..io import Image
     from .jobs import Job
 
 _WORDS = {
@@ -108,6 +109,8 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
 
     table = Table(box=None, header_style="bold" if colored else "", pad_edge=False)
     table.add_column("label", justify="right")
+    if job.names:
+        table.add_column("class")
     table.add_column("colour")
     table.add_column("centre", overflow="fold")
     table.add_column("pixels", justify="right")
@@ -120,13 +123,20 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
         values = " ".join(f"{value:.5g}" for value in center[:_SHOWN_CHANNELS])
         more = " ..." if len(center) > _SHOWN_CHANNELS else ""
         share = f"{100 * int(count) / n_pixels:.1f} %"
-        table.add_row(str(label), name, values + more, f"{int(count):,}", share)
+        class_ = [Text(job.names[label])] if job.names else []
+        table.add_row(str(label), *class_, name, values + more, f"{int(count):,}", share)
     return table
+
+
+def grid_words(image: Image) -> str:
+    """Say the size of an image: pictures by width and height, volumes by their axes."""
+    sides = image.grid if image.geometry is not None else reversed(image.grid)
+    return " x ".join(map(str, sides))
 
 
 def shape_words(job: Job) -> str:
     """Say the size and kind of a job's image."""
-    grid = " x ".join(str(length) for length in reversed(job.labels.shape))
+    grid = grid_words(job.image)
     n_channels = job.model.n_channels
     channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
     return f"{grid} pixels, {channels}, {job.image.pixels.dtype.name}"
@@ -139,7 +149,11 @@ def summary_lines(job: Job) -> list[str]:
     lines = []
     if job.n_left_out:
         lines.append(f"left out: {job.n_left_out:,} pixels, label 0")
-    parts = ("read", "segment", "predict", "write")
+    if job.foreground is not None:
+        lines.append(f"foreground: values from {job.foreground:.6g} up (Otsu's threshold)")
+    if job.match is not None:
+        lines.append(f"match: the values were fitted to the model's scale by {job.match}")
+    parts = ("read", "segment", "predict", "specks", "objects", "write")
     took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
     lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
     model = job.model
@@ -159,6 +173,7 @@ _FACTS = {
     "n_channels": "channels",
     "n_distinct": "distinct values",
     "n_left_out": "left out",
+    "voxel_size": "voxel size",
     "cache": "compiled code",
 }
 
@@ -168,13 +183,16 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
     lines = []
     for name, value in facts.items():
         if name == "grid":
-            entries = [" x ".join(str(length) for length in reversed(value)) + " pixels"]
+            sides = value if "voxel_size" in facts else reversed(value)
+            entries = [" x ".join(map(str, sides)) + " pixels"]
         elif name == "ranges":
             entries = [f"{low} to {high}" for low, high in value]
         elif name == "backends":
             entries = [f"{key}: {reason or 'can be used'}" for key, reason in value.items()]
         elif name == "notes":
             entries = value
+        elif name == "voxel_size":
+            entries = [" x ".join(f"{x:g}" for x in value) + " mm"]
         elif value is None:
             entries = ["not counted: most pixels are distinct"]
             if name == "cache":

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .atomic import StrPath, atomic_write, check_output
+from .atomic import StrPath, atomic_write, check_output, suffix_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .image import Image
+    from .image import Geometry, Image
 
 # suffix -> the module whose read(path, max_pixels) gives an Image
 READERS = {
     ".bmp": "raster",
     ".csv": "matrix",
+    ".dcm": "dicom",
     ".gif": "raster",
+    ".hdr": "nifti",
+    ".img": "nifti",
     ".jpeg": "raster",
     ".jpg": "raster",
+    ".mgh": "nifti",
+    ".mgz": "nifti",
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
     ".npy": "npy",
     ".png": "raster",
     ".tif": "raster",
@@ -32,25 +40,34 @@ READERS = {
     ".webp": "raster",
 }
 
-# suffix -> the module whose write(file, name, labels, colors, left_out) encodes labels,
-# and whose check_labels(name, n_values, shape) refuses what it cannot hold
+# suffix -> the module whose write(file, name, labels, legend) encodes labels, and whose
+# check_labels(name, n_values, shape) refuses what it cannot hold
 WRITERS = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
     ".npy": "npy",
     ".png": "png",
     ".tif": "tiff",
     ".tiff": "tiff",
 }
 
+# Those of them whose write_values(file, name, values, geometry) encodes float values
+VALUE_WRITERS = {suffix: module for suffix, module in WRITERS.items() if module != "png"}
+
 __all__ = [
     "READERS",
+    "VALUE_WRITERS",
     "WRITERS",
+    "Geometry",
     "Image",
     "StrPath",
     "atomic_write",
     "check_labels",
     "check_output",
     "encode_labels",
+    "encode_values",
     "read_centers",
+    "read_channels",
     "read_image",
     "read_mask",
     "write_labels",
@@ -64,12 +81,13 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
     ----------
     path : path
         A PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix of numbers
-        (read as a grey image) or a NumPy ``.npy`` array. An animation or a file
-        of several pages gives its first picture, and a note.
+        (read as a grey image), a NumPy ``.npy`` array, a NIfTI, Analyze or MGH
+        volume, or the folder of a DICOM series. An animation or a file of several
+        pages gives its first picture, and a note.
     max_pixels : int, optional
         The largest picture that is decoded. By default Pillow's limit against
-        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``. It does not concern
-        ``.csv`` and ``.npy``, which are not compressed.
+        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; volumes have none. It
+        does not concern ``.csv`` and ``.npy``, which are not compressed.
 
     Returns
     -------
@@ -88,9 +106,10 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
         The file needs an optional dependency; the message names it.
     """
     name = os.fspath(path)
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = suffix_of(name)
     if os.path.isdir(name):
-        raise IsADirectoryError(f"{name}: is a folder; give the name of an image file")
+        series: Image = _module("dicom").read(name, max_pixels)
+        return series
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name}: no such file")
     if suffix not in READERS:
@@ -104,16 +123,57 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
     return image
 
 
-def read_mask(path: StrPath, *, max_pixels: int | None = None) -> NDArray[np.bool_]:
+def read_channels(paths: Sequence[StrPath], *, max_pixels: int | None = None) -> Image:
+    """Read images of one grid, such as T1, T2 and FLAIR of a head, as the channels of one.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files as for `read_image`, which may have several channels each.
+    max_pixels : int, optional
+        As for `read_image`.
+
+    Returns
+    -------
+    Image
+        The channels in the order of the files on the last axis; a type that holds
+        the values of all; the geometry of the first.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `read_image`, or the grids differ: in shape, or in where the voxels lie.
+    """
+    from . import channels
+
+    return channels.stacked(
+        [(os.fspath(path), read_image(path, max_pixels=max_pixels)) for path in paths]
+    )
+
+
+def read_mask(
+    path: StrPath, *, max_pixels: int | None = None, like: Image | None = None
+) -> NDArray[np.bool_]:
     """Read a mask: True where any channel is not zero and the pixel not transparent.
 
     Takes the files and raises the errors of `read_image`. In pictures with a
-    palette the colour counts: black is out.
+    palette the colour counts: black is out. A mask whose grid is not that of
+    `like` raises ValueError.
     """
+    from dataclasses import replace
+
     import numpy as np
 
+    from . import channels
+    from .image import stored_value
+
     image = read_image(path, max_pixels=max_pixels)
-    kept: NDArray[np.bool_] = np.not_equal(image.pixels, 0)
+    if like is not None and image.channel_axis == "auto" and image.pixels.shape == like.grid:
+        image = replace(image, channel_axis=None)
+    if like is not None:
+        channels.check_grid(f"mask {os.fspath(path)}", image, "the image", like)
+    zero = stored_value(0.0, image.scale, 0, image.pixels.dtype)
+    kept: NDArray[np.bool_] = np.not_equal(image.pixels, zero)
     if kept.ndim > len(image.grid):
         kept = np.any(kept, axis=-1)
     return kept if image.valid is None else kept & image.valid
@@ -173,6 +233,8 @@ def write_labels(
     *,
     colors: NDArray[Any] | None = None,
     left_out: bool = False,
+    names: Mapping[int, str] | None = None,
+    geometry: Geometry | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a label image; the file is whole or absent.
@@ -183,13 +245,18 @@ def write_labels(
         ``.png`` is written as an indexed PNG of 8 bits, whose pixel values are
         the labels and whose palette is `colors`: label map and picture in one.
         ``.tif`` holds the labels as grey values (uint8 or uint16), ``.npy``
-        the array as it is.
+        the array as it is, ``.nii`` and ``.nii.gz`` a volume (uint8 or int16).
     labels : ndarray of unsigned integers
-        Of shape (height, width); any shape for ``.npy``.
+        Of shape (height, width); any shape for ``.npy`` and NIfTI.
     colors : ndarray of shape (n_label_values, 3), uint8, optional
         The colour of each label value, for ``.png``; by default a grey ramp.
     left_out : bool, default=False
         Whether label 0 means "left out": it is transparent in a ``.png``.
+    names : dict of int to str, optional
+        The class of each label, as JSON in a header extension of NIfTI and in a
+        comment of ``.png``.
+    geometry : Geometry, optional
+        That of the image which was segmented (``Image.geometry``), for NIfTI.
     overwrite : bool, default=False
         Whether a file of that name may be replaced.
 
@@ -202,7 +269,9 @@ def write_labels(
     """
     check_output(path, overwrite, WRITERS)
     with atomic_write(path, overwrite=overwrite) as file:
-        encode_labels(file, path, labels, colors=colors, left_out=left_out)
+        encode_labels(
+            file, path, labels, colors=colors, left_out=left_out, names=names, geometry=geometry
+        )
 
 
 def encode_labels(
@@ -212,19 +281,32 @@ def encode_labels(
     *,
     colors: NDArray[Any] | None = None,
     left_out: bool = False,
+    names: Mapping[int, str] | None = None,
+    geometry: Geometry | None = None,
 ) -> None:
     """Write labels into an open file, in the format that the name `path` asks for.
 
     For callers that bring their own `atomic_write`; otherwise as `write_labels`.
     """
+    from .image import Legend
+
     name = os.fspath(path)
     if labels.dtype.kind not in "bui" or labels.size == 0 or int(labels.min()) < 0:
         raise ValueError(f"{name}: labels must be integers of at least 0, and at least one of them")
-    _writer(name).write(file, name, labels, colors, left_out)
+    _writer(name).write(file, name, labels, Legend(colors, left_out, names or {}, geometry))
+
+
+def encode_values(
+    file: BinaryIO, path: StrPath, values: NDArray[Any], geometry: Geometry | None = None
+) -> None:
+    """Write float values, such as distances, into an open file as `encode_labels` does labels."""
+    name = os.fspath(path)
+    check_output(path, True, VALUE_WRITERS)
+    _writer(name).write_values(file, name, values, geometry)
 
 
 def _writer(name: str) -> Any:
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = suffix_of(name)
     if suffix not in WRITERS:
         raise ValueError(f"{name}: what can be written is {', '.join(sorted(WRITERS))}")
     return _module(WRITERS[suffix])
@@ -235,6 +317,6 @@ def _module(name: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Image":
-        return _module("image").Image
+    if name in ("Geometry", "Image"):
+        return getattr(_module("image"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

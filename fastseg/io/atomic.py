@@ -11,6 +11,12 @@ from typing import BinaryIO
 StrPath = str | os.PathLike[str]
 
 
+def suffix_of(path: StrPath) -> str:
+    """Suffix of a file name in small letters; of a compressed file both, as in ``.nii.gz``."""
+    stem, suffix = os.path.splitext(os.fspath(path).lower())
+    return os.path.splitext(stem)[1] + suffix if suffix == ".gz" else suffix
+
+
 def check_output(
     path: StrPath,
     overwrite: bool = False,
@@ -44,7 +50,7 @@ def check_output(
         it is one of `inputs`.
     """
     name = os.fspath(path)
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = suffix_of(name)
     if suffixes is not None and suffix not in suffixes:
         what = f"the suffix {suffix!r}" if suffix else "no suffix"
         raise ValueError(

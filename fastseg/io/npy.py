@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .image import Image
+from .image import Geometry, Image, Legend
 
 
 def read(path: str, max_pixels: int | None) -> Image:
@@ -39,12 +39,13 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
     """Any labels fit."""
 
 
-def write(
-    file: BinaryIO,
-    name: str,
-    labels: NDArray[Any],
-    colors: NDArray[Any] | None,
-    left_out: bool,
-) -> None:
+def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> None:
     """Write the labels as they are."""
     np.save(file, labels, allow_pickle=False)
+
+
+def write_values(
+    file: BinaryIO, name: str, values: NDArray[Any], geometry: Geometry | None
+) -> None:
+    """Write the values as they are."""
+    np.save(file, values, allow_pickle=False)

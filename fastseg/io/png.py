@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .image import Legend
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIECE = 1 << 20
 _SMALL = 1 << 16  # header, transparency, EXIF
@@ -173,7 +175,7 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
     if shape is not None and len(shape) != 2:
         raise ValueError(
             f"{name}: a PNG holds two-dimensional labels, these have the shape {shape}; "
-            "write them as .npy"
+            "write them as .npy or .nii.gz"
         )
 
 
@@ -181,10 +183,10 @@ def write(
     file: BinaryIO,
     name: str,
     labels: NDArray[Any],
-    colors: NDArray[Any] | None,
-    left_out: bool,
+    legend: Legend,
 ) -> None:
-    """Write an indexed PNG of 8 bits: pixel values are labels, the palette is `colors`."""
+    """Write an indexed PNG of 8 bits: pixel values are labels, the palette their colours."""
+    colors = legend.colors
     n_values = int(labels.max()) + 1
     check_labels(name, max(n_values, 0 if colors is None else len(colors)), labels.shape)
     palette = _palette(name, n_values, colors)
@@ -192,8 +194,10 @@ def write(
     file.write(SIGNATURE)
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _INDEXED, 0, 0, 0))
     _chunk(file, b"PLTE", palette.tobytes())
-    if left_out:
+    if legend.left_out:
         _chunk(file, b"tRNS", b"\x00")
+    if legend.names:
+        _chunk(file, b"tEXt", b"Comment\0" + legend.text)
     _write_rows(file, labels)
     _chunk(file, b"IEND", b"")
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .image import Geometry, Legend
+
 MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
@@ -189,17 +191,11 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
     if shape is not None and len(shape) != 2:
         raise ValueError(
             f"{name}: a TIFF page holds two-dimensional labels, these have the shape {shape}; "
-            "write them as .npy"
+            "write them as .npy or .nii.gz"
         )
 
 
-def write(
-    file: BinaryIO,
-    name: str,
-    labels: NDArray[Any],
-    colors: NDArray[Any] | None,
-    left_out: bool,
-) -> None:
+def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> None:
     """Write a grey image whose values are the labels: uint8, or uint16 where needed."""
     from PIL import Image
 
@@ -207,3 +203,14 @@ def write(
     check_labels(name, n_values, labels.shape)
     values = labels.astype(np.uint8 if n_values <= 256 else np.uint16, copy=False)
     Image.fromarray(values).save(file, format="TIFF", compression="tiff_adobe_deflate")
+
+
+def write_values(
+    file: BinaryIO, name: str, values: NDArray[Any], geometry: Geometry | None
+) -> None:
+    """Write float32 values as a grey page."""
+    from PIL import Image
+
+    check_labels(name, 0, values.shape)
+    page = Image.fromarray(values.astype(np.float32, copy=False))
+    page.save(file, format="TIFF", compression="tiff_adobe_deflate")

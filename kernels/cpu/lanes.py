@@ -22,8 +22,7 @@ def row_width(n_features: int) -> int:
     return -(-(n_features + 1) // width) * width
 
 
-@intrinsic  # type: ignore[misc]
-def width_of(typing_context: Any, unroll: Any) -> Any:
+def _width_of(typing_context: Any, unroll: Any) -> Any:
     """`row_width` of as many features as the tuple ``unroll`` is long, known to the compiler."""
     width = row_width(len(unroll))
 
@@ -33,8 +32,7 @@ def width_of(typing_context: Any, unroll: Any) -> Any:
     return types.uint64(unroll), build
 
 
-@intrinsic  # type: ignore[misc]
-def add_point(
+def _add_point(
     typing_context: Any,
     points: Any,  # IN flat array of any number
     point: Any,  # uint64, which point
@@ -63,7 +61,7 @@ def add_point(
         )
         if source == types.float32:
             x = builder.fpext(x, narrow)
-        elif isinstance(source, types.Integer):
+        elif source in types.integer_domain:
             x = (builder.sitofp if source.signed else builder.uitofp)(x, narrow)
         # The features, a one, and zeros.
         rest = ir.Constant(narrow, [1.0, *[0.0] * (n - 1)] if n > 1 else [1.0])
@@ -86,3 +84,7 @@ def add_point(
         return context.get_dummy_value()
 
     return types.none(points, point, weight, rows, row, unroll), build
+
+
+width_of: Any = intrinsic(_width_of)
+add_point: Any = intrinsic(_add_point)

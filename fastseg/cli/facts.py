@@ -1,0 +1,65 @@
+"""What 'fastseg info' tells: about this installation, or about an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, available_backends
+from ..dispatch import choose_backend
+from ..kernels.backend import Problem
+from ..pixels import as_pixels
+from ..progress import Callback, Progress
+from ..summary import summarize
+from .source import Source
+
+_MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
+
+
+def installation() -> dict[str, Any]:
+    """Tell what this installation is made of, and where it can compute."""
+    import platform
+    from importlib.metadata import version
+
+    from ..kernels.cpu.jit import cache_folder
+    from ..kernels.cpu.threads import resolve_n_threads
+
+    return {
+        "fastseg": __version__,
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+        "platform": platform.platform(),
+        "backends": available_backends(),
+        "threads": resolve_n_threads(),
+        "cache": cache_folder(),  # None: every process compiles anew
+    }
+
+
+def describe(source: Source, callback: Callback) -> dict[str, Any]:
+    """Tell what an image file holds, without clustering it."""
+    callback("read", 0, 0, {})
+    image, _ = source.read()
+    pixels = as_pixels(image, "auto", None, None)
+    n, d = pixels.values.shape
+    backend = choose_backend(Problem(n, d, 1, pixels.values.dtype.name)).backend
+    summary = summarize(pixels.values, backend, tick=Progress(callback).tick("count"))
+    n_distinct: int | None = None  # not counted
+    if summary is not None:
+        n_distinct = len(summary.values)
+    elif pixels.values.size <= _MAX_SORTED:
+        n_distinct = len(np.unique(pixels.values, axis=0))
+    ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
+    place = image.geometry
+    return {
+        "file": source.path,
+        "grid": list(pixels.grid),
+        "n_channels": pixels.values.shape[1],
+        "dtype": pixels.dtype.name,
+        "ranges": ranges,
+        "n_distinct": n_distinct,
+        "n_left_out": pixels.n_left_out,
+        **({} if place is None else {"voxel_size": list(place.voxel_size)}),
+        "notes": list(image.notes),
+    }

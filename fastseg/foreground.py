@@ -1,0 +1,60 @@
+"""The foreground of an image: what is brighter than Otsu's threshold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .kernels.backend import Backend
+from .optimal_1d import optimal_1d
+from .pixels import Pixels
+from .progress import Progress
+from .summary import count_pixels
+
+
+def keep_foreground(
+    pixels: Pixels, foreground: Any, backend: Backend, *, n_threads: int | None, progress: Progress
+) -> tuple[Pixels, float | None]:
+    """Pixels of the foreground, and the smallest of their values; all pixels for None.
+
+    "auto" is the brighter cluster of the global optimum for two, which Otsu's method
+    finds as well.
+
+    Raises
+    ------
+    ValueError
+        If ``foreground`` is something else, or it is not for such an image.
+
+    References
+    ----------
+    N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans.
+    Systems, Man, and Cybernetics 9, 1979.
+    """
+    if foreground is None:
+        return pixels, None
+    if not isinstance(foreground, str) or foreground != "auto":
+        raise ValueError(f"foreground must be 'auto' or None, got {foreground!r}")
+    if pixels.values.shape[1] != 1:
+        raise ValueError(
+            f"foreground='auto' is for one channel, but the image has {pixels.values.shape[1]};"
+            " segment one of them with n_clusters=1 (-k 1) and this foreground: its labels are the"
+            " mask for all"
+        )
+    values, weights, _ = count_pixels(
+        pixels.values, backend, n_threads=n_threads, progress=progress
+    )
+    if len(values) < 2:
+        raise ValueError(
+            "foreground='auto' needs at least two distinct values, but all pixels equal"
+            f" {values[0, 0]}; leave it out"
+        )
+    assert weights is not None  # one channel is always counted
+    optimum = optimal_1d(values[:, 0], weights, 2, n_threads=n_threads, progress=progress)
+    least = values[optimum.starts(2)[1]]
+    bright = pixels.values[:, 0] >= least[0]
+    kept = np.ones(pixels.layout, bool) if pixels.kept is None else pixels.kept.copy()
+    kept[kept] = bright
+    threshold = float(pixels.in_units(least[None])[0, 0])
+    return replace(pixels, values=pixels.values[bright], kept=kept), threshold

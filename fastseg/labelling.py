@@ -1,0 +1,109 @@
+"""From fitted centres to the labels of pixels, and to how far pixels are from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Tick
+from .pixels import Pixels
+from .progress import Progress
+
+# Pixels whose distances are computed at once.
+_BLOCK = 2**18
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels of an image, and how they were made.
+
+    ``start_label`` is the label of the first cluster; ``foreground`` the smallest value
+    of the foreground, where one was asked for; ``match`` how the values were fitted to
+    those of the model's image; ``distances`` those of the pixels to their centres.
+    """
+
+    labels: Array
+    start_label: int
+    backend: str
+    reason: str
+    foreground: float | None = None
+    match: str | None = None
+    distances: Array | None = None
+
+
+def choose_start_label(start_label: Any, pixels: Pixels) -> int:
+    """First cluster's label: as asked, else 1 where pixels can be left out, else 0."""
+    if start_label is None:
+        return 0 if pixels.kept is None and not pixels.has_background else 1
+    if not isinstance(start_label, (int, np.integer)) or isinstance(start_label, bool):
+        raise TypeError(f"start_label must be 0, 1 or None, got {start_label!r}")
+    if start_label not in (0, 1):
+        raise ValueError(f"start_label must be 0, 1 or None, got {start_label!r}")
+    if start_label == 0 and pixels.n_left_out:
+        raise ValueError(
+            f"start_label=0 cannot be used: {pixels.n_left_out} pixels are left out, and their"
+            " label is 0; use start_label=1"
+        )
+    return int(start_label)
+
+
+def label_values(
+    points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
+) -> Array:
+    """Labels of points in the smallest type that kernels write."""
+    last = first_label + len(centers) - 1
+    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
+    labels = np.empty(points.n_points, working)
+    return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+
+
+def label_pixels(
+    pixels: Pixels,
+    counter: Counter | None,
+    table: Array | None,
+    centers: FloatArray,
+    first_label: int,
+    *,
+    forward: Callable[[Array], Array],
+    backend: Backend,
+    n_threads: int | None,
+    progress: Progress,
+) -> Array:
+    """Labels of the pixels (n,), in the smallest unsigned type.
+
+    Those of the distinct values, ``table``, are looked up for each pixel where pixels
+    are counted; else each pixel is labelled, where ``forward`` takes it to the centres.
+    """
+    tick = progress.tick("labels")
+    if table is None or counter is None:
+        points = backend.put(forward(pixels.values), n_threads=n_threads)
+        labels = label_values(points, centers, first_label, tick)
+    else:
+        labels = np.empty(len(pixels.values), table.dtype)
+        counter.look_up(pixels.values, table, labels, tick)
+    return labels.view(np.uint32) if labels.dtype == np.int32 else labels
+
+
+def pixel_distances(
+    pixels: Pixels,
+    labels: Array,
+    centers: FloatArray,
+    first_label: int,
+    *,
+    forward: Callable[[Array], Array],
+    progress: Progress,
+) -> Array:
+    """Distances (n,) float32 of pixels to the centres of their labels."""
+    n = len(pixels.values)
+    tick = progress.tick("distances")
+    distances = np.empty(n, np.float32)
+    for start in range(0, n, _BLOCK):
+        block = slice(start, min(start + _BLOCK, n))
+        away = forward(pixels.values[block]) - centers[labels[block] - np.intp(first_label)]
+        distances[block] = np.sqrt((away**2).sum(axis=1))
+        if tick is not None:
+            tick(block.stop, n)
+    return distances
