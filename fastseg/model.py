@@ -15,7 +15,8 @@ from .dispatch import choose_backend
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem, Tick
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
-from .summary import Summary, summarize
+from .summary import Summary, spread, summarize
+from .ward import WardTree
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
@@ -152,7 +153,7 @@ class Model:
         summary = summarize(pixels.values, choice.backend, n_threads=n_threads, tick=tick)
         space = find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
         table = None
-        if summary is not None:
+        if summary is not None and summary.counter is not None:
             points = choice.backend.put(space.forward(summary.values), n_threads=n_threads)
             table = label_values(points, self.space_centers, first)
         labels = label_grid(
@@ -255,6 +256,10 @@ class Segmentation(Model):
         Starting centres of the best run, in the order in which they were drawn.
     chosen_k_reason : str or None
         Why there are so many clusters, where their number was chosen.
+    tree : WardTree or None
+        With ``method="ward"`` the tree that was cut: its leaves, their counts, and the
+        ``linkage``. The labels come from it, while `predict` goes by the nearest centre,
+        which need not be the same for pixels between two clusters.
     """
 
     labels: Array = field(kw_only=True)
@@ -264,6 +269,14 @@ class Segmentation(Model):
     seconds: dict[str, float] = field(kw_only=True, repr=False)
     init_centers: FloatArray | None = field(kw_only=True, repr=False)
     chosen_k_reason: str | None = field(default=None, kw_only=True)
+    tree: WardTree | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def linkage(self) -> FloatArray:
+        """Linkage matrix of ``tree`` (m - 1, 4) for `scipy.cluster.hierarchy`, see `WardTree`."""
+        if self.tree is None:
+            raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
+        return self.tree.linkage
 
     def recolor(self) -> Array:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.
@@ -381,10 +394,13 @@ def label_values(
     points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
 ) -> Array:
     """Labels of points in the smallest type that kernels write."""
-    last = first_label + len(centers) - 1
-    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
-    labels = np.empty(points.n_points, working)
+    labels = np.empty(points.n_points, label_type(first_label + len(centers) - 1))
     return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+
+
+def label_type(last: int) -> Any:
+    """Smallest type that kernels write and that holds labels up to ``last``."""
+    return np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
 
 
 def label_grid(
@@ -401,16 +417,15 @@ def label_grid(
 ) -> Array:
     """Labels on the image's grid, in the smallest unsigned type.
 
-    Those of the distinct values, ``table``, are looked up for each pixel where pixels
-    are counted; else each pixel is labelled.
+    Those of the values that stand for the pixels, ``table``, are looked up where there are
+    any; else each pixel gets its nearest centre.
     """
     tick = progress.tick("labels")
-    if table is None or summary is None or summary.counter is None:
+    if table is None:
         points = backend.put(space.forward(pixels.values), n_threads=n_threads)
         labels = label_values(points, centers, first_label, tick)
     else:
-        labels = np.empty(len(pixels.values), table.dtype)
-        summary.counter.look_up(pixels.values, table, labels, tick)
+        labels = spread(pixels.values, summary, table, tick)
     return pixels.to_grid(labels.view(np.uint32) if labels.dtype == np.int32 else labels)
 
 

@@ -11,8 +11,15 @@ from .color import label_order
 from .dispatch import choose_backend
 from .init_centers import check_random_state
 from .kernels.backend import Problem
-from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
-from .model import Segmentation, choose_start_label, label_grid, label_values
+from .methods import (
+    DEFAULT_INIT,
+    check_prototypes,
+    choose_method,
+    find_clusters,
+    mean_values,
+    measure,
+)
+from .model import Segmentation, choose_start_label, label_grid, label_type, label_values
 from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
 from .solver import check_parameters
@@ -35,6 +42,7 @@ def segment(
     channel_axis: Any = "auto",
     color_space: str = "rgb",
     start_label: int | None = None,
+    prototypes: int | None = None,
     backend: str = "auto",
     n_threads: int | None = None,
     callback: Callback | None = None,
@@ -49,11 +57,12 @@ def segment(
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
-    method : {"auto", "optimal", "lloyd"}
+    method : {"auto", "optimal", "lloyd", "ward"}
         How to find the clusters. "optimal" is the global optimum of one channel,
         "lloyd" a local one by Lloyd's iterations. "auto" takes the optimum for one
         channel unless ``init``, ``n_init``, ``max_iter`` or ``tol`` is given or it
-        would take seconds; the result says which it was.
+        would take seconds; the result says which it was. "ward" cuts Ward's tree of
+        the pixels, R's "ward.D2": of one channel, or of up to 20,000 distinct colours.
     init : {"k-means++", "random"} or array_like of shape (n_clusters, n_channels)
         Starting centres.
     n_init : int or "auto"
@@ -83,14 +92,17 @@ def segment(
     start_label : {0, 1}, optional
         Label of the first cluster. By default 0; and 1 where pixels can be left out
         (a mask or nodata is given, a file has alpha, NaN occurs), whose label is 0.
+    prototypes : int, optional
+        With ``method="ward"``: where there are more distinct values than this, k-means
+        with so many centres, and Ward's tree of those, weighted by their pixels.
     backend : str
         "auto" or one of `available_backends`.
     n_threads : int, optional
         Threads of the CPU backend; -1 or by default all that may be used.
     callback : callable, optional
         ``callback(stage, done, total, info)`` is called several times a second with
-        the stage ("count", "scan" where k is chosen, "init", "iterations", "optimal" or
-        "labels"), and stops the work by returning True. Iterations come with ``info``
+        the stage ("count", "scan" where k is chosen, "init", "iterations", "optimal",
+        "tree" or "labels"), and stops the work by returning True. Iterations come with ``info``
         of inertia and shift, None in the first pass.
 
     Returns
@@ -117,6 +129,8 @@ def segment(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     H. Wang, M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by
     dynamic programming", The R Journal 3, 2011.
+    J. H. Ward, "Hierarchical grouping to optimize an objective function", Journal of the
+    American Statistical Association 58, 1963.
 
     Notes
     -----
@@ -154,6 +168,7 @@ def segment(
         )  # fmt: skip
         clock.stop("scan")
     check_distinct(values, weights, k)
+    prototypes = check_prototypes(prototypes, method, k)
 
     n_distinct = None if weights is None else len(values)
     method = choose_method(
@@ -172,19 +187,29 @@ def segment(
         backend=choice.backend,
         n_threads=n_threads,
         progress=progress,
+        prototypes=prototypes,
     )
     # In label order before the last assignment, so that it equals predict's.
-    means = found.centers
+    means, partition = found.centers, found.labels
     if space.name != "rgb":
-        means = mean_values(values, weights, found.points.assign(found.centers), k)
+        nearest = found.points.assign(found.centers) if partition is None else partition
+        means = mean_values(values, weights, nearest, k)
     order = label_order(means)
     centers = np.ascontiguousarray(found.centers[order])
-    partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
+    tick = progress.heartbeat("labels", 0, n)
+    table = None
+    if partition is not None:
+        partition = np.argsort(order)[partition]
+        partials = measure(space.forward(values), weights, partition, centers)
+        table = (partition + first_label).astype(label_type(first_label + k - 1))
+    else:
+        partials = found.points.accumulate(centers, tick)
+        if summary is not None and summary.counter is not None:
+            table = label_values(found.points, centers, first_label, tick)
     clock.stop("fit")
 
-    tick = progress.heartbeat("labels", 0, n)
-    table = None if summary is None else label_values(found.points, centers, first_label, tick)
     n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
+    tree = found.tree
     # What the points take beside their values is not needed to look labels up.
     del found, weights
     labels = label_grid(
@@ -213,6 +238,7 @@ def segment(
         reason=choice.reason,
         seconds=clock.seconds,
         chosen_k_reason=k_reason,
+        tree=tree,
         init_centers=None if init_centers is None else space.backward(init_centers),
     )
 

@@ -92,6 +92,25 @@ def _shifted(tick: Tick, start: int, n: int) -> Tick:
     return lambda done, total: tick(start + done, n)
 
 
+def spread(pixels: Array, summary: Summary | None, table: Array, tick: Tick | None) -> Array:
+    """Labels of pixels (n, d) from the ``table`` of those of the values that stand for them.
+
+    Without a summary those are the pixels themselves.
+    """
+    if summary is None:
+        return table
+    labels = np.empty(len(pixels), table.dtype)
+    if summary.counter is not None:
+        summary.counter.look_up(pixels, table, labels, tick)
+        return labels
+    for start in range(0, len(pixels), _PIECE):
+        piece = slice(start, start + _PIECE)
+        labels[piece] = table[np.searchsorted(summary.values[:, 0], pixels[piece, 0])]
+        if tick is not None:
+            tick(min(start + _PIECE, len(pixels)), len(pixels))
+    return labels
+
+
 def distinct_up_to(pixels: Array, limit: int) -> int:
     """Number of distinct pixels, counted no further than ``limit``."""
     found = pixels[:0]

@@ -18,7 +18,7 @@ LAYERS = [
     ["arrays", "progress", "io"],
     ["dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
-    ["optimal_1d", "functional"],
+    ["optimal_1d", "ward", "functional"],
     ["methods"],
     ["sweep"],
     ["model", "estimator"],
