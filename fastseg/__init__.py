@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choosing_k import Scan, scan
+    from .comparison import Comparison, compare
+    from .dendrogram_picture import dendrogram
     from .dispatch import available_backends
     from .estimator import KMeans
     from .functional import k_means
     from .model import Model, Segmentation, load_model
     from .pipeline import segment
     from .progress import Stopped
+    from .report_picture import report
     from .solver import ConvergenceWarning
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "KMeans": "estimator",
     "Model": "model",
@@ -30,13 +34,17 @@ _HOMES = {
     "Segmentation": "model",
     "Stopped": "progress",
     "available_backends": "dispatch",
+    "compare": "comparison",
+    "dendrogram": "dendrogram_picture",
     "k_means": "functional",
     "load_model": "model",
+    "report": "report_picture",
     "scan": "choosing_k",
     "segment": "pipeline",
 }
 
 __all__ = [
+    "Comparison",
     "ConvergenceWarning",
     "KMeans",
     "Model",
@@ -45,8 +53,11 @@ __all__ = [
     "Stopped",
     "__version__",
     "available_backends",
+    "compare",
+    "dendrogram",
     "k_means",
     "load_model",
+    "report",
     "scan",
     "segment",
 ]

@@ -42,8 +42,8 @@ class WardTree:
     counts: Array
     linkage: FloatArray
 
-    def cut(self, n_clusters: int) -> Array:
-        """Cluster (m,) int64 of each leaf when so many are left, numbered by their first leaves."""
+    def nodes(self, n_clusters: int) -> Array:
+        """Node (m,) int64 of the tree that each leaf is part of when so many are left."""
         m = len(self.values)
         if not 1 <= n_clusters <= m:
             raise ValueError(f"n_clusters must be in 1..{m}, the leaves, got {n_clusters}")
@@ -51,7 +51,13 @@ class WardTree:
         above[self.linkage[: m - n_clusters, :2].astype(np.int64)] = above[m:, None]
         while (above != above[above]).any():
             above = above[above]
-        _, first, cluster = np.unique(above[:m], return_index=True, return_inverse=True)
+        return above[:m]
+
+    def cut(self, n_clusters: int) -> Array:
+        """Cluster (m,) int64 of each leaf when so many are left, numbered by their first leaves."""
+        _, first, cluster = np.unique(
+            self.nodes(n_clusters), return_index=True, return_inverse=True
+        )
         number = np.empty(n_clusters, np.int64)
         number[np.argsort(first)] = np.arange(n_clusters)
         return number[cluster]

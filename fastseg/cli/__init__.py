@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -20,8 +20,11 @@ from . import options
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+    from .comparing import CompareJob
     from .jobs import Job, Source
+    from .scanning import ScanJob
     from .terminal import Bar
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -166,7 +169,7 @@ def segment(input_: str, output: str, as_json: bool, **given: Any) -> None:
 
     with _bar() as bar:
         job = segment_file(_source(input_, given), output, callback=bar, **given)
-    _report(job, as_json, given["model_path"])
+    _report(job, as_json, *(given[f"{name}_path"] for name in ("model", "report", "dendrogram")))
 
 
 @cli.command()
@@ -203,17 +206,27 @@ def scan(input_: str, as_json: bool, **given: Any) -> None:
 
     with _bar() as bar:
         job = scan_file(_source(input_, given), callback=bar, **given)
-    for note in job.image.notes if as_json else ():
-        _say("note", f"{job.source.path}: {note}")
-    if as_json:
-        click.echo(_json(job.as_dict()))
-        return
-    before, after = scan_lines(job)
-    for line in before:
-        click.echo(line)
-    _console().print(scan_table(job))
-    for line in after:
-        click.echo(line)
+    _print(job, as_json, scan_lines, scan_table)
+
+
+@cli.command()
+@click.argument("input_", metavar="INPUT")
+@options.comparing
+@options.common
+def compare(input_: str, as_json: bool, **given: Any) -> None:
+    """Cluster INPUT by several methods, and compare what they find.
+
+    These are k-means from k-means++ starts, the global optimum (of one channel),
+    Ward's tree, and scikit-learn's KMeans on every pixel. Shown for each: the
+    inertia, its agreement with the method of the lowest inertia (adjusted Rand
+    index: 1 for equal clusters, about 0 for unrelated ones), the time and the
+    pixels of the clusters.
+    """
+    from .comparing import compare_file, compare_lines, compare_table
+
+    with _bar() as bar:
+        job = compare_file(_source(input_, given), callback=bar, **given)
+    _print(job, as_json, compare_lines, compare_table)
 
 
 @cli.command()
@@ -226,32 +239,14 @@ def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
     from .terminal import fact_lines
 
     if input_ is None:
-        facts = _installation()
+        from .installation import installation
+
+        facts = installation()
     else:
         with _bar() as bar:
             facts = describe(Source(input_, max_pixels=max_pixels), bar)
     for line in [_json(facts)] if as_json else fact_lines(facts):
         click.echo(line)
-
-
-def _installation() -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    from .. import available_backends
-    from ..kernels.cpu.jit import cache_folder
-    from ..kernels.cpu.threads import resolve_n_threads
-
-    return {
-        "fastseg": __version__,
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "numba": version("numba"),
-        "platform": platform.platform(),
-        "backends": available_backends(),
-        "threads": resolve_n_threads(),
-        "cache": cache_folder(),  # None: every process compiles anew
-    }
 
 
 @cli.command()
@@ -303,6 +298,26 @@ def _report(job: Job, as_json: bool, *more: str | None) -> None:
     for path in (job.output, *more):
         if path is not None:
             click.echo(f"written: {click.format_filename(path)}")
+
+
+def _print(
+    job: ScanJob | CompareJob,
+    as_json: bool,
+    lines: Callable[[Any], tuple[list[str], list[str]]],
+    table: Callable[[Any], Table],
+) -> None:
+    """Print a table of what a job found, with lines above and below."""
+    if as_json:
+        click.echo(_json(job.as_dict()))
+        for note in job.image.notes:
+            _say("note", f"{job.source.path}: {note}")
+        return
+    above, below = lines(job)
+    for line in above:
+        click.echo(line)
+    _console().print(table(job))
+    for line in below:
+        click.echo(line)
 
 
 def _console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dispatch import choose_backend
+from ..drawing import check_plot, save_figure
 from ..io import (
     WRITERS,
     Image,
@@ -27,7 +29,9 @@ from ..progress import Callback, Clock, Progress
 from ..summary import summarize
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from matplotlib.figure import Figure
+
+    from ..model import Model, Segmentation
 
 
 DEFAULT_N_CLUSTERS = 8
@@ -138,13 +142,15 @@ def segment_file(
     init: str | None = None,
     start_label: int | None = None,
     model_path: str | None = None,
+    report_path: str | None = None,
+    dendrogram_path: str | None = None,
     overwrite: bool = False,
     callback: Callback,
     **options: Any,
 ) -> Job:
-    """Segment an image file and write its labels, and its model where asked.
+    """Segment an image file and write its labels, and its model and drawings where asked.
 
-    Everything that can be refused is refused before the work; both files are
+    Everything that can be refused is refused before the work; all files are
     written, or none.
     """
     from ..pipeline import segment
@@ -155,6 +161,10 @@ def segment_file(
     check_output(output, overwrite, WRITERS, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
+    for drawing in filter(None, (report_path, dendrogram_path)):
+        check_plot(drawing, overwrite, inputs)
+    if dendrogram_path is not None and options.get("method") != "ward":
+        raise ValueError("--dendrogram draws Ward's tree; use it with --method ward")
     if isinstance(n_clusters, int):
         check_labels(output, n_clusters)
 
@@ -179,6 +189,11 @@ def segment_file(
     )
     clock.stop("segment")
 
+    drawings = {}
+    if report_path is not None or dendrogram_path is not None:
+        callback("draw", 0, 0, {})
+        drawings = _draw(image, result, source.path, report_path, dendrogram_path)
+        clock.stop("draw")
     callback("write", 0, 0, {})
     colors = result.palette()
     with atomic_write(output, overwrite=overwrite) as file:
@@ -186,12 +201,29 @@ def segment_file(
         encode_labels(file, output, result.labels, colors=colors, left_out=left_out)
         if model_path is not None:
             result.save(model_path, overwrite=overwrite)
+        for path, figure in drawings.items():
+            save_figure(figure, path, overwrite=overwrite)
     clock.stop("write")
     seconds = clock.result(result.seconds)
     return Job(
         source, output, image, result, result.labels, result.counts, colors,
         result.start_label, result.backend, result.reason, seconds,
     )  # fmt: skip
+
+
+def _draw(
+    image: Image, result: Segmentation, name: str, report_path: str | None, tree_path: str | None
+) -> dict[str, Figure]:
+    """Make the drawings that are asked for, by the files they go to."""
+    from ..dendrogram_picture import dendrogram
+    from ..report_picture import report
+
+    drawings = {}
+    if report_path is not None:
+        drawings[report_path] = report(image, result, title=os.path.basename(name))
+    if tree_path is not None:
+        drawings[tree_path] = dendrogram(result)
+    return drawings
 
 
 def start_centers(init: str | None, image: Image) -> Any:

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..choosing_k import PLOT_SUFFIXES, Scan, require_matplotlib, scan
-from ..io import Image, check_output
+from ..choosing_k import Scan, scan
+from ..drawing import check_plot
+from ..io import Image
 from ..progress import Clock
 from .jobs import Source, start_centers
+from .terminal import image_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,8 +59,7 @@ def scan_file(
     """
     clock = Clock()
     if plot_path is not None:
-        check_output(plot_path, overwrite, PLOT_SUFFIXES, source.files)
-        require_matplotlib()
+        check_plot(plot_path, overwrite, source.files)
     callback("read", 0, 0, {})
     image, mask = source.read()
     clock.stop("read")
@@ -112,12 +113,7 @@ def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
     """Say what stands above the table, and what below."""
     import click
 
-    result, image = job.scan, job.image
-    grid = " x ".join(str(length) for length in reversed(image.grid))
-    channels = f"{image.n_channels} channel{'s' * (image.n_channels > 1)}"
-    name = click.format_filename(job.source.path)
-    above = [f"{name}: {grid} pixels, {channels}, {image.pixels.dtype.name}"]
-    above += [f"note: {note}" for note in image.notes]
+    result = job.scan
     below = [f"best: k = {result.best}, because {result.reason}"]
     if result.n_left_out:
         below.append(f"left out: {result.n_left_out:,} pixels")
@@ -125,4 +121,4 @@ def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
     below.append(f"time: {job.seconds['total']:.3g} s ({parts})")
     if job.plot is not None:
         below.append(f"written: {click.format_filename(job.plot)}")
-    return above, below
+    return image_lines(job.source.path, job.image), below

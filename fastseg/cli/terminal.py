@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from ..io import Image
     from .jobs import Job
 
 _WORDS = {
@@ -17,6 +18,9 @@ _WORDS = {
     "count": "counting colours",
     "init": "choosing starts",
     "optimal": "finding the optimum",
+    "tree": "building the tree",
+    "sklearn": "running scikit-learn",
+    "draw": "drawing",
     "iterations": "iterating",
     "scan": "comparing numbers of clusters",
     "labels": "labelling",
@@ -126,10 +130,21 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
 
 def shape_words(job: Job) -> str:
     """Say the size and kind of a job's image."""
-    grid = " x ".join(str(length) for length in reversed(job.labels.shape))
-    n_channels = job.model.n_channels
-    channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
-    return f"{grid} pixels, {channels}, {job.image.pixels.dtype.name}"
+    return _words_of(job.labels.shape, job.model.n_channels, job.image.pixels.dtype.name)
+
+
+def image_lines(path: str, image: Image) -> list[str]:
+    """Say what an image is, and what was done to its file's content."""
+    import click
+
+    shape = _words_of(image.grid, image.n_channels, image.pixels.dtype.name)
+    notes = [f"note: {note}" for note in image.notes]
+    return [f"{click.format_filename(path)}: {shape}", *notes]
+
+
+def _words_of(grid: tuple[int, ...], n_channels: int, dtype: str) -> str:
+    lengths = " x ".join(str(length) for length in reversed(grid))
+    return f"{lengths} pixels, {n_channels} channel{'s' * (n_channels > 1)}, {dtype}"
 
 
 def summary_lines(job: Job) -> list[str]:
@@ -139,7 +154,7 @@ def summary_lines(job: Job) -> list[str]:
     lines = []
     if job.n_left_out:
         lines.append(f"left out: {job.n_left_out:,} pixels, label 0")
-    parts = ("read", "segment", "predict", "write")
+    parts = ("read", "segment", "predict", "draw", "write")
     took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
     lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
     model = job.model
@@ -150,6 +165,8 @@ def summary_lines(job: Job) -> list[str]:
         how = f"{model.n_iter} iterations, {end}"
         if model.method == "optimal":
             how = "the global optimum"
+        if model.tree is not None:
+            how = f"cut from the tree of {len(model.tree.values):,} values"
         lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
         lines.append(f"backend: {model.backend} ({model.reason})")
     return lines
