@@ -72,7 +72,8 @@ class Comparison:
     agreement : ndarray of shape (n_methods, n_methods), float64
         Adjusted Rand index of each two: 1 for equal clusters, about 0 for independent ones.
     best : int
-        Index of the row with the lowest inertia, of equal ones the first.
+        Index of the row with the lowest inertia, of equal ones that of the global optimum
+        or the first.
     """
 
     rows: list[Compared]
@@ -241,8 +242,7 @@ def compare(
     if pixels.kept is not None:
         labels = [each[pixels.kept.ravel()] for each in labels]
     agreement = np.array([[adjusted_rand(a, b) for b in labels] for a in labels])
-    best = int(np.argmin([row.result.inertia for row in rows]))
-    return Comparison(rows, agreement, best, pixels)
+    return Comparison(rows, agreement, _best(rows), pixels)
 
 
 def check_methods(methods: Sequence[str]) -> tuple[str, ...]:
@@ -268,6 +268,13 @@ def _chosen(methods: Sequence[str] | None, several: bool) -> tuple[str, ...]:
     if methods is None:
         return tuple(method for method in COMPARED if method != "optimal" or not several)
     return check_methods(methods)
+
+
+def _best(rows: list[Compared]) -> int:
+    # Equal clusters can differ in rounding.
+    limit = min(row.result.inertia for row in rows) * (1 + 1e-12)
+    lowest = [i for i, row in enumerate(rows) if row.result.inertia <= limit]
+    return next((i for i in lowest if rows[i].method == "optimal"), lowest[0])
 
 
 def _too_many(pixels: Pixels, backend: str, n_threads: int | None) -> bool:

@@ -11,7 +11,7 @@ from .kernels.backend import Array, Backend, FloatArray, Partials, Points
 from .progress import Progress
 from .solver import Init, fit_points, warn_of
 from .summary import count_distinct
-from .ward import WardTree, check_number, distinct_values, ward_tree
+from .ward import MAX_VALUES, WardTree, distinct_values, ward_tree
 
 METHODS = ("auto", "lloyd", "optimal", "ward")
 
@@ -154,7 +154,11 @@ def check_prototypes(prototypes: Any, method: str, n_clusters: int) -> int | Non
             f"prototypes={prototypes} is less than n_clusters={n_clusters}; use at least"
             " as many, 1024 for instance"
         )
-    check_number(int(prototypes))
+    if prototypes > MAX_VALUES:
+        raise ValueError(
+            f"prototypes={prototypes} is more than the {MAX_VALUES} that Ward's tree is built of;"
+            " use fewer, 1024 for instance"
+        )
     return int(prototypes)
 
 

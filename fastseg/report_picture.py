@@ -107,7 +107,8 @@ def report(
 def _title(result: Segmentation, title: str | None) -> str:
     grid = " x ".join(str(length) for length in reversed(result.labels.shape))
     words = [title] if title else []
-    words += [f"{grid} pixels", f"{result.n_clusters} clusters", f"method {result.method}"]
+    clusters = "1 cluster" if result.n_clusters == 1 else f"{result.n_clusters} clusters"
+    words += [f"{grid} pixels", clusters, f"method {result.method}"]
     if result.color_space != "rgb":
         words.append(f"in {result.color_space}")
     return ", ".join([*words, f"inertia {result.inertia:.6g}"])
@@ -143,7 +144,7 @@ def _draw_histogram(ax: Any, pixels: Pixels, result: Segmentation, colors: Array
     values = pixels.values[:, 0]
     low, high = result.value_range[0].tolist()
     width = _bin_width(values)
-    edges = low - width / 2 + width * np.arange(np.floor((high - low) / width + 1e-6) + 2)
+    edges = low - width / 2 + width * np.arange(np.floor((high - low) / width + 0.5) + 2)
     label = result.labels.ravel() if pixels.kept is None else result.labels[pixels.kept]
     bottom = np.zeros(len(edges) - 1)
     for cluster, color in enumerate(colors[result.start_label :] / 255.0):

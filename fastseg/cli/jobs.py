@@ -161,8 +161,12 @@ def segment_file(
     check_output(output, overwrite, WRITERS, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
+    outputs = [output]
     for drawing in filter(None, (report_path, dendrogram_path)):
         check_plot(drawing, overwrite, inputs)
+        if os.path.realpath(drawing) in map(os.path.realpath, outputs):
+            raise ValueError(f"{drawing}: is asked for twice; give the outputs different names")
+        outputs.append(drawing)
     if dendrogram_path is not None and options.get("method") != "ward":
         raise ValueError("--dendrogram draws Ward's tree; use it with --method ward")
     if isinstance(n_clusters, int):
