@@ -177,8 +177,10 @@ def _cut_tree(
         )  # fmt: skip
         points, leaf_of = fit.points, fit.points.assign(fit.run.centers)
         _, leaf_of = np.unique(leaf_of, return_inverse=True)
+        leaves = mean_values(values, weights, leaf_of, int(leaf_of.max()) + 1)
+        order = np.lexsort(leaves.T[::-1])
+        leaves, leaf_of = leaves[order], np.argsort(order)[leaf_of]
         counts = np.bincount(leaf_of, weights)
-        leaves = mean_values(values, weights, leaf_of, len(counts))
     tree = ward_tree(leaves, counts, progress=progress)
     labels = tree.cut(n_clusters)[leaf_of]
     centers = mean_values(values, weights, labels, n_clusters)

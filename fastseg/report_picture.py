@@ -149,7 +149,7 @@ def _draw_histogram(ax: Any, pixels: Pixels, result: Segmentation, colors: Array
     bottom = np.zeros(len(edges) - 1)
     for cluster, color in enumerate(colors[result.start_label :] / 255.0):
         inside = values[label == cluster + result.start_label]
-        counts, _ = np.histogram(inside, edges)
+        counts, _ = np.histogram(inside, len(edges) - 1, (edges[0], edges[-1]))
         ax.bar(edges[:-1], counts, width, bottom, align="edge", color=color)
         ax.axvspan(inside.min(), inside.max(), color=color, alpha=0.12, linewidth=0)
         ax.axvline(result.centers[cluster, 0], color=_INK, linestyle=":", linewidth=1)

@@ -19,6 +19,7 @@ MAX_VALUES = 20_000
 # What floats may be multiples of, so that ties between them can be told: whole numbers, the
 # shares of full intensity that 8 and 16 bits hold, and decimal fractions.
 _STEPS = (1.0, 255.0, 65535.0, *(10.0**p for p in range(1, 16)))
+_SAMPLE = 1000  # values looked at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,8 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     multiples of 1/255 or 1/65535 are taken as the whole numbers they stand for; the
     costs of merges are compared in double-double arithmetic to 24 digits. Of tied pairs
     the brighter goes first: the one whose brighter cluster has the higher luminance (of
-    one channel: value), then the one whose darker cluster has.
+    one channel: value), of equal ones the higher channel values, then the one whose
+    darker cluster has.
 
     References
     ----------
@@ -183,16 +185,16 @@ def _merges(values: FloatArray, weights: FloatArray, tick: Any) -> tuple[Array, 
 
 
 def _brighter_first(merged: Array, heights: FloatArray) -> Array:
-    """Order of the merges: ascending cost, tied ones by luminance, none before its parts."""
+    """Order of the merges: ascending cost, of tied ones the brighter, none before its parts."""
     from .kernels.cpu.ward import TIE
 
-    high, low, bright, dark = heights
+    high, low, *ties = heights
     by_cost = np.lexsort([low, high])
     steps = np.diff(high[by_cost]) + np.diff(low[by_cost])
     level = np.empty(len(high), np.int64)
     level[by_cost] = np.concatenate([[0], np.cumsum(steps > TIE * high[by_cost][1:])])
     rank = np.empty(len(high), np.int64)
-    rank[np.lexsort([-dark, -bright, level])] = np.arange(len(high))
+    rank[np.lexsort([*(-key for key in reversed(ties)), level])] = np.arange(len(high))
     # Rounded luminances can put a merge before one that it needs.
     m = len(high) + 1
     parts = (merged >= m).sum(axis=1).tolist()
@@ -213,16 +215,24 @@ def _brighter_first(merged: Array, heights: FloatArray) -> Array:
 
 def _as_whole(values: Array) -> tuple[FloatArray, float]:
     """Whole numbers that the values are multiples of, and of what; or the values and 1."""
-    numbers = values.astype(np.float64)
-    if values.dtype.kind != "f":
-        return numbers, 1.0
+    if values.dtype.kind == "f":
+        some = values[:: len(values) // _SAMPLE + 1]
+        for step in _STEPS:
+            if _multiples(some, step) is not None:
+                whole = _multiples(values, step)
+                if whole is not None:
+                    return whole, step
+    return values.astype(np.float64), 1.0
+
+
+def _multiples(values: Array, step: float) -> FloatArray | None:
+    """Whole numbers that the values are when divided by a step, or None."""
+    whole = np.rint(values.astype(np.float64) * step)
     # Decimals of so many digits are told apart by the type; of more, any value would be one.
     largest = 10.0 ** np.finfo(values.dtype).precision
-    for step in _STEPS:
-        whole = np.rint(numbers * step)
-        if np.abs(whole).max() < largest and ((whole / step).astype(values.dtype) == values).all():
-            return whole, step
-    return numbers, 1.0
+    if np.abs(whole).max() < largest and ((whole / step).astype(values.dtype) == values).all():
+        return whole
+    return None
 
 
 def _leaves_below(merged: Array) -> Array:

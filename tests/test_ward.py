@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -94,13 +94,14 @@ def test_heights_are_those_of_scipy_on_every_pixel(n_channels):
     check()
 
 
-@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
 @pytest.mark.parametrize("largest_count", [1, 3, 10**9])
 def test_ties_go_to_the_brighter_pair(n_channels, largest_count):
     n_ties = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        values = np.unique(rng.integers(0, 4 if n_channels > 1 else 50, (24, n_channels)), axis=0)
+        largest = {1: 50, 2: 6, 3: 4}[n_channels]
+        values = np.unique(rng.integers(0, largest, (24, n_channels)), axis=0)
         counts = rng.choice([1, largest_count], len(values))
         tree = ward_tree(values, counts)
         merged, heights = merges_in_rationals(values, counts)
@@ -235,6 +236,17 @@ def test_prototypes_stand_for_more_colours():
         assert 0 < result.inertia - result.tree.inertia(4) < 0.2 * result.inertia
 
 
+def test_prototypes_of_one_channel():
+    image = np.random.default_rng(2).random((50, 60))
+    result = fastseg.segment(image, 4, method="ward", prototypes=200, random_state=0)
+    check_linkage(result.tree)
+    assert (np.diff(result.tree.values[:, 0]) > 0).all()
+    exact = fastseg.segment(image, 4, method="ward")
+    assert result.inertia < 1.5 * exact.inertia
+    ends = [(image[result.labels == i].min(), image[result.labels == i].max()) for i in range(4)]
+    assert all(high < low for (_, high), (low, _) in pairwise(ends))
+
+
 def test_what_cannot_be_done_is_refused():
     def refused(kind, words, image=COLORS, **how):
         with pytest.raises(kind, match=words):
@@ -246,6 +258,7 @@ def test_what_cannot_be_done_is_refused():
     refused(ValueError, "more than the image's 2 distinct", np.eye(4))
     refused(ValueError, "whether|to be chosen", n_clusters="auto")
     refused(ValueError, "prototypes=2 is less than n_clusters=3", prototypes=2)
+    refused(ValueError, "prototypes=20001 is more than the 20000", prototypes=20_001)
     refused(TypeError, "prototypes must be a whole number", prototypes=2.5)
     refused(ValueError, "prototypes=9 has no meaning with method='lloyd'", method="lloyd",
             prototypes=9)  # fmt: skip

@@ -64,8 +64,8 @@ def tree_nd(
 ) -> tuple[Array, FloatArray]:
     """Merges of values (m, d) of at most 1, in the order in which the chain meets them.
 
-    As in `tree_1d`, the costs being followed by the luminance of the brighter and of the
-    darker cluster: (4, m - 1).
+    As in `tree_1d`, the costs being followed by what ties are decided by: luminance and mean
+    (d,) of the brighter cluster, and of the darker, (2 d + 4, m - 1) in all.
     """
     (follow,) = _kernels(False)
     m, d = values.shape
@@ -73,9 +73,9 @@ def tree_nd(
     centers = np.full((d + 2, -(-m // ward.LANES) * ward.LANES), ward.FAR)
     centers[d:] = 1.0
     light = sum(share * channel for share, channel in zip(luminance, values.T, strict=True))
-    centers[:, :m] = [*values.T, weights, light]
+    centers[:, :m] = [*values.T, weights, np.rint(light * ward.LIGHT) / ward.LIGHT]
     nodes, chain, state = np.arange(m), np.empty(m + 1, np.int64), np.array([m, 0])
-    merged, heights = np.empty((m - 1, 2), np.int64), np.empty((4, m - 1))
+    merged, heights = np.empty((m - 1, 2), np.int64), np.empty((2 * d + 4, m - 1))
     while state[0] > 1:
         follow(_SEARCHES, sums, weights, luminance, centers, nodes, chain, state, merged, heights)
         if tick is not None:

@@ -23,6 +23,7 @@ import numpy as np
 from numba import njit
 
 TIE = 2.0**-80  # relative difference below which costs are equal
+LIGHT = 2.0**40  # steps of luminance, of coordinates that are at most 1
 LANES = 64  # running minima, so that the search for the nearest vectorises
 FAR = 1e150  # coordinate of no cluster: nobody's neighbour
 
@@ -213,7 +214,8 @@ def place(
     for f in range(d):
         centers[f, i] = sums[0, f, i] / weights[i]
         light += luminance[f] * centers[f, i]
-    centers[d, i], centers[d + 1, i] = weights[i], light
+    # Rounded, so that luminances are equal whatever the order of the channels in their sum.
+    centers[d, i], centers[d + 1, i] = weights[i], np.rint(light * LIGHT) / LIGHT
 
 
 @njit(nogil=True)
@@ -287,7 +289,7 @@ def follow_chain(
     chain,  # INOUT (m + 1,) int64, clusters that are each the nearest of the one before
     state,  # INOUT (2,) int64: clusters left, length of the chain
     merged,  # OUT (m - 1, 2) int64, the two nodes of each merge
-    heights,  # OUT (4, m - 1) float64: costs, low parts, luminance of the brighter, of the darker
+    heights,  # OUT (2 d + 4, m - 1) float64: costs, low parts, the brighter cluster, the darker
 ):
     """Merge clusters that are each other's nearest, in whatever order the chain meets them."""
     m, d = len(weights), len(luminance)
@@ -308,8 +310,9 @@ def follow_chain(
         step = m - n
         merged[step, 0], merged[step, 1] = min(nodes[i], nodes[j]), max(nodes[i], nodes[j])
         heights[0, step], heights[1, step] = high, low
-        heights[2, step] = max(centers[d + 1, i], centers[d + 1, j])
-        heights[3, step] = min(centers[d + 1, i], centers[d + 1, j])
+        bright, dark = (i, j) if brighter(centers, nodes, i, j) else (j, i)
+        heights[2, step], heights[d + 3, step] = centers[d + 1, bright], centers[d + 1, dark]
+        heights[3 : d + 3, step], heights[d + 4 :, step] = centers[:d, bright], centers[:d, dark]
         i, j = min(i, j), max(i, j)
         merge(sums, weights, i, j)
         nodes[i] = m + step
