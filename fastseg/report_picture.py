@@ -278,7 +278,7 @@ def _draw_table(ax: Any, result: Segmentation, colors: Array) -> None:
 
 
 def _center_words(center: FloatArray) -> str:
-    words = " ".join(f"{value:.4g}" for value in center[:3])
+    words = " ".join(f"{value:.{5 if 1e4 <= abs(value) < 1e5 else 4}g}" for value in center[:3])
     return words + " ..." if len(center) > 3 else words
 
 

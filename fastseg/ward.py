@@ -16,9 +16,6 @@ from .summary import distinct_up_to
 
 # Values of several channels whose tree is built: its time grows with the square.
 MAX_VALUES = 20_000
-# What floats may be multiples of, so that ties between them can be told: whole numbers, the
-# shares of full intensity that 8 and 16 bits hold, and decimal fractions.
-_STEPS = (1.0, 255.0, 65535.0, *(10.0**p for p in range(1, 16)))
 _SAMPLE = 1000  # values looked at first
 
 
@@ -101,9 +98,10 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     One channel takes O(m log m) steps. Several take O(m**2), and O(m) of memory:
     distances are computed from the clusters' means and weights when they are asked for.
 
-    Ties are decided exactly. Integers, decimal fractions (as text files hold) and
-    multiples of 1/255 or 1/65535 are taken as the whole numbers they stand for; the
-    costs of merges are compared in double-double arithmetic to 24 digits. Of tied pairs
+    Ties are decided exactly. Integers, decimal fractions (as text files hold) and floats
+    in equal steps but for rounding (an integer image divided by 255, or scaled) are taken
+    as the whole numbers they stand for; the costs of merges are compared in
+    double-double arithmetic to 24 digits. Of tied pairs
     the brighter goes first: the one whose brighter cluster has the higher luminance (of
     one channel: value), of equal ones the higher channel values, then the one whose
     darker cluster has.
@@ -124,7 +122,7 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     leaves = values.astype(np.float64)
     if m == 1:
         return WardTree(leaves, counts.astype(np.int64), np.empty((0, 4)))
-    whole, step = _as_whole(values)
+    whole, unit = _as_whole(values)
     # A power of two, which loses nothing, keeps squares from over- and underflow.
     scale = ldexp(1.0, -frexp(float(np.abs(whole).max()))[1])
     tick = None if progress is None else progress.tick("tree")
@@ -132,7 +130,7 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     linkage = np.empty((m - 1, 4))
     linkage[:, :2] = merged
     # Rounding can part tied costs.
-    linkage[:, 2] = np.maximum.accumulate(np.sqrt(2.0 * heights)) / scale / step
+    linkage[:, 2] = np.maximum.accumulate(np.sqrt(2.0 * heights)) / scale * unit
     linkage[:, 3] = _leaves_below(merged)
     return WardTree(leaves, counts.astype(np.int64), linkage)
 
@@ -214,25 +212,56 @@ def _brighter_first(merged: Array, heights: FloatArray) -> Array:
 
 
 def _as_whole(values: Array) -> tuple[FloatArray, float]:
-    """Whole numbers that the values are multiples of, and of what; or the values and 1."""
-    if values.dtype.kind == "f":
-        some = values[:: len(values) // _SAMPLE + 1]
-        for step in _STEPS:
-            if _multiples(some, step) is not None:
-                whole = _multiples(values, step)
-                if whole is not None:
-                    return whole, step
-    return values.astype(np.float64), 1.0
+    """Whole numbers (m, d) whose differences are those of the values in a unit, and the unit.
 
-
-def _multiples(values: Array, step: float) -> FloatArray | None:
-    """Whole numbers that the values are when divided by a step, or None."""
-    whole = np.rint(values.astype(np.float64) * step)
+    The values and 1 if there are none.
+    """
+    if values.dtype.kind != "f":
+        return values.astype(np.float64), 1.0
+    some = values[:: len(values) // _SAMPLE + 1]
     # Decimals of so many digits are told apart by the type; of more, any value would be one.
-    largest = 10.0 ** np.finfo(values.dtype).precision
-    if np.abs(whole).max() < largest and ((whole / step).astype(values.dtype) == values).all():
-        return whole
-    return None
+    digits = np.finfo(values.dtype).precision
+    for power in range(digits + 1):
+        if _decimals(some, power, digits) is not None:
+            whole = _decimals(values, power, digits)
+            if whole is not None:
+                return whole, 10.0**-power
+    return _in_steps(values)
+
+
+def _decimals(values: Array, power: int, digits: int) -> FloatArray | None:
+    """Values times a power of ten where these are whole numbers that read as them, or None."""
+    whole = np.rint(values.astype(np.float64) * 10.0**power)
+    if np.abs(whole).max() >= 10.0**digits:
+        return None
+    return whole if ((whole / 10.0**power).astype(values.dtype) == values).all() else None
+
+
+def _in_steps(values: Array) -> tuple[FloatArray, float]:
+    """As `_as_whole` of values in equal steps but for rounding, by Euclid's algorithm."""
+    numbers = values.astype(np.float64)
+    ascending = np.sort(numbers, axis=0)
+    gaps = np.diff(ascending, axis=0)
+    steps = np.unique(gaps)
+    rounding = 2.0 * float(np.finfo(values.dtype).eps * np.abs(numbers).max())
+    # Below this, whatever the values are they would be such multiples.
+    least = max(16 * rounding, 1e-300)
+    steps = steps[steps > 0]
+    unit = float(steps.min())
+    while unit > least:
+        times = np.rint(steps / unit)
+        rest = np.abs(steps - times * unit)
+        if (rest <= rounding * (times + 1)).all():
+            # From end to end, since a single step has lost most digits.
+            unit = float(gaps.sum() / np.rint(gaps / unit).sum())
+            whole = np.rint((numbers - ascending[0]) / unit)
+            centered = whole - whole.mean(axis=0)
+            unit = float((centered * numbers).sum() / (centered**2).sum())
+            if (np.abs(ascending[0] + whole * unit - numbers) <= 2 * rounding).all():
+                return whole, unit
+            break
+        unit = float(rest[rest > rounding * (times + 1)].min())
+    return numbers, 1.0
 
 
 def _leaves_below(merged: Array) -> Array:
