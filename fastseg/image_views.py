@@ -12,8 +12,7 @@ from .kernels.backend import Array
 from .model import Segmentation
 from .pixels import Pixels, as_pixels
 
-# Longest side drawn, and pixels looked at for the range of the greys.
-_LONGEST, _SAMPLE = 1600, 2**18
+_LONGEST = 1600  # pixels drawn along a side
 _LEFT_OUT = "#e4e4e7"
 
 
@@ -74,9 +73,8 @@ def planes_of(
     planes = []
     for cut in axes if len(axes) == 3 else [None]:
         rows, columns = (axis for axis in axes if axis != cut)
-        index = [
-            slice(None) if axis in (rows, columns) else middle[axis] for axis in range(len(grid))
-        ]
+        index = list(middle)
+        index[rows] = index[columns] = slice(None)
         title = "" if cut is None else f"axis {cut} at {middle[cut]}"
         aspect = float(lengths[rows] / lengths[columns])
         planes.append(Plane(tuple(index), title, aspect, (grid[rows], grid[columns])))
@@ -84,7 +82,11 @@ def planes_of(
 
 
 def original(pixels: Pixels, plane: Plane) -> Array:
-    """Pixels of a plane as RGBA uint8: the first three channels, or the first as grey."""
+    """Pixels of a plane as RGBA uint8: the first three channels, or the first as grey.
+
+    Other types than uint8 are stretched so that all but the darkest and the brightest in
+    two hundred pixels fit.
+    """
     n_shown = 3 if pixels.values.shape[1] >= 3 else 1
     if pixels.kept is None:
         full = pixels.values.reshape(*pixels.grid, -1)[plane.index]
@@ -97,8 +99,8 @@ def original(pixels: Pixels, plane: Plane) -> Array:
         full[kept] = pixels.values[where[pixels.kept]]
     step = _step(plane)
     full, kept = full[::step, ::step, :n_shown], kept[::step, ::step]
-    if pixels.dtype != np.uint8 or n_shown == 1:
-        sample = pixels.values[:: len(pixels.values) // _SAMPLE + 1, :n_shown]
+    if pixels.dtype != np.uint8:
+        sample = pixels.values[some_rows(len(pixels.values)), :n_shown]
         low, high = np.percentile(sample, [0.5, 99.5]).tolist()
         if high <= low:
             low, high = float(sample.min()), max(float(sample.max()), float(sample.min()) + 1)
@@ -134,6 +136,12 @@ def label_colors(result: Segmentation) -> Array:
     shades = colormaps["viridis"](np.linspace(0.05, 1, result.n_clusters))[:, :3]
     colors = np.rint(255 * shades).astype(np.uint8)
     return np.concatenate([np.zeros((result.start_label, 3), np.uint8), colors])
+
+
+def some_rows(n: int, size: int = 2**18) -> Array:
+    """Indices of some of n pixels, the same ones each time, ascending; of few all."""
+    # Drawn, because equal strides can follow the columns of the image.
+    return np.arange(n) if n <= size else np.sort(np.random.default_rng(0).integers(0, n, size))
 
 
 def _step(plane: Plane) -> int:

@@ -18,6 +18,7 @@ from .image_views import (
     pixels_of,
     planes_of,
     segmented,
+    some_rows,
 )
 from .io import StrPath, read_image
 from .kernels.backend import Array, FloatArray
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 13.0  # inches
 _MAX_ROWS = 24  # of the table
-_BINS, _DOTS, _SAMPLE = 256, 6000, 2**18
+_BINS, _DOTS = 256, 6000
 _SPIKE = 10  # times as high as the next bin: cut off, and told in figures
 _INK, _FAINT, _MARK = "#18181b", "#71717a", "#c0392b"
 
@@ -143,7 +144,7 @@ def _draw_histogram(ax: Any, pixels: Pixels, result: Segmentation, colors: Array
     """Draw how often values occur, in the colours of their clusters, and the centres."""
     values = pixels.values[:, 0]
     low, high = result.value_range[0].tolist()
-    width = _bin_width(values)
+    width = _bin_width(values, high - low)
     edges = low - width / 2 + width * np.arange(np.floor((high - low) / width + 0.5) + 2)
     label = result.labels.ravel() if pixels.kept is None else result.labels[pixels.kept]
     bottom = np.zeros(len(edges) - 1)
@@ -151,7 +152,8 @@ def _draw_histogram(ax: Any, pixels: Pixels, result: Segmentation, colors: Array
         inside = values[label == cluster + result.start_label]
         counts, _ = np.histogram(inside, len(edges) - 1, (edges[0], edges[-1]))
         ax.bar(edges[:-1], counts, width, bottom, align="edge", color=color)
-        ax.axvspan(inside.min(), inside.max(), color=color, alpha=0.12, linewidth=0)
+        if len(inside):
+            ax.axvspan(inside.min(), inside.max(), color=color, alpha=0.12, linewidth=0)
         ax.axvline(result.centers[cluster, 0], color=_INK, linestyle=":", linewidth=1)
         bottom += counts
     # Backgrounds would flatten the rest.
@@ -167,13 +169,12 @@ def _draw_histogram(ax: Any, pixels: Pixels, result: Segmentation, colors: Array
     _finish(ax, "values of the clusters, and their centres (dotted)")
 
 
-def _bin_width(values: Array) -> float:
-    """Width of bins that has no empty ones where values are whole steps apart."""
-    sample = values[:: len(values) // _SAMPLE + 1].astype(np.float64)
-    span, steps = float(np.ptp(sample)), np.diff(np.unique(sample))
-    if not len(steps):
+def _bin_width(values: Array, span: float) -> float:
+    """Width of bins of which none is empty only because values are whole steps apart."""
+    if span == 0:
         return 1.0
-    if span <= _BINS * steps.min():
+    steps = np.diff(np.unique(values[some_rows(len(values))]).astype(np.float64))
+    if len(steps) and span <= _BINS * steps.min():
         return float(steps.min())
     width = span / min(_BINS, 2 * len(values) ** 0.5)
     return float(np.ceil(width)) if values.dtype.kind in "iu" else width
@@ -182,15 +183,15 @@ def _bin_width(values: Array) -> float:
 def _draw_colors(ax: Any, pixels: Pixels, result: Segmentation, colors: Array) -> None:
     """Draw pixels and centres along two channels, or along their two principal axes."""
     n, d = pixels.values.shape
-    rows = np.unique(np.linspace(0, n - 1, min(n, _DOTS)).astype(np.int64))
+    rows = some_rows(n, _DOTS)
     dots = pixels.values[rows].astype(np.float64)
     label = result.labels.ravel() if pixels.kept is None else result.labels[pixels.kept]
     middle, axes, words = np.zeros(d), np.eye(d)[:2], ["channel 0", "channel 1"]
     if d > 2:
         middle = dots.mean(axis=0)
-        strengths, vectors = np.linalg.eigh(np.atleast_2d(np.cov(dots.T)))
+        strengths, vectors = np.linalg.eigh((dots - middle).T @ (dots - middle))
         axes = vectors[:, :-3:-1].T
-        axes *= np.sign(axes.sum(axis=1, keepdims=True)) + (axes.sum(axis=1, keepdims=True) == 0)
+        axes = axes * np.where(axes.sum(axis=1, keepdims=True) < 0, -1, 1)  # brighter is right
         shares = 100 * strengths[::-1] / max(strengths.sum(), 1e-300)
         words = [f"principal axis {i + 1} ({shares[i]:.0f} % of the variance)" for i in (0, 1)]
     color = colors[label[rows]] / 255.0

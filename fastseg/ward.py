@@ -62,8 +62,11 @@ class WardTree:
 
     def inertia(self, n_clusters: Any) -> FloatArray:
         """Inertia of the leaves cut into numbers of clusters, of the shape of these."""
+        ks, m = np.asarray(n_clusters), len(self.values)
+        if ks.size and not (ks.min() >= 1 and ks.max() <= m):
+            raise ValueError(f"n_clusters must be in 1..{m}, the leaves, got {n_clusters}")
         added = np.concatenate([[0.0], np.cumsum(self.linkage[:, 2] ** 2 / 2)])
-        found: FloatArray = added[len(self.values) - np.asarray(n_clusters)]
+        found: FloatArray = added[m - ks]
         return found
 
 

@@ -58,6 +58,8 @@ CASES = {
     "lab": (COLORS, 3, {"color_space": "lab", "random_state": 0}),
     "five channels": (RNG.normal(size=(12, 13, 5)), 3, {"random_state": 0}),
     "two values": (np.eye(5), 2, {}),
+    "an outlier": (np.where(np.arange(600).reshape(20, 30) == 7, 1e9, GREY[:20, :30]), 3, {}),
+    "one pixel": (np.full((1, 1, 3), 7, np.uint8), 1, {"random_state": 0}),
     "one value": (np.ones((5, 4)), 1, {}),
 }
 
@@ -94,7 +96,7 @@ def test_the_curve_of_a_report_is_that_of_its_method(case):
         assert value == pytest.approx(again.inertia, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("case", ["floats", "masked", "volume", "one value"])
+@pytest.mark.parametrize("case", ["floats", "masked", "volume", "one value", "an outlier"])
 def test_the_histogram_of_a_report_holds_every_pixel(case):
     image, k, how = CASES[case]
     result = fastseg.segment(image, k, **how)
@@ -132,6 +134,13 @@ def test_slices_go_through_the_middle_of_what_is_kept_in_their_shape():
         np.testing.assert_array_equal(picture[..., 3] == 255, plane > 0)
     with pytest.raises(ValueError, match=r"spacing must be 3 positive lengths.*got \(1, 1\)"):
         fastseg.report(VOLUME, result, spacing=(1, 1))
+
+
+def test_a_cluster_without_pixels_is_in_the_report():
+    result = fastseg.segment(GREY, 3)
+    result.labels[result.labels == 2] = 1
+    result.counts[:] = np.bincount(result.labels.ravel(), minlength=3)
+    assert "0.0 %" in texts(fastseg.report(GREY, result))
 
 
 def test_another_image_is_refused():

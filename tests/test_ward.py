@@ -149,8 +149,9 @@ def test_cuts_are_nested_and_their_inertia_is_that_of_the_heights():
         centers = np.array(sums).T / np.bincount(labels, counts)[:, None]
         inertia = (counts[:, None] * (values - centers[labels]) ** 2).sum()
         np.testing.assert_allclose(tree.inertia(k), inertia, rtol=1e-12)
-    with pytest.raises(ValueError, match=r"n_clusters must be in 1\.\.\d+, the leaves, got 0"):
-        tree.cut(0)
+    for refused in (lambda: tree.cut(0), lambda: tree.inertia(0), lambda: tree.inertia([1, 601])):
+        with pytest.raises(ValueError, match=r"n_clusters must be in 1\.\.\d+, the leaves, got"):
+            refused()
 
 
 def test_one_value_is_a_tree_without_merges():
