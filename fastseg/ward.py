@@ -98,8 +98,9 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
 
     Notes
     -----
-    One channel takes O(m log m) steps. Several take O(m**2), and O(m) of memory:
-    distances are computed from the clusters' means and weights when they are asked for.
+    One channel takes O(m log m) steps. Several take O(m**2). Memory is some 200 bytes a
+    value and 30 for each further channel: distances are computed from the clusters' means
+    and weights when they are asked for.
 
     Ties are decided exactly. Integers, decimal fractions (as text files hold) and floats
     in equal steps but for rounding (an integer image divided by 255, or scaled) are taken
@@ -118,6 +119,8 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     F. Murtagh, P. Legendre, "Ward's hierarchical agglomerative clustering method: which
     algorithms implement Ward's criterion?", Journal of Classification 31, 2014.
     """
+    from .kernels.cpu.tree import leaves_below
+
     values, counts = np.asarray(values), np.asarray(counts)
     m, d = values.shape
     if d > 1:
@@ -134,7 +137,7 @@ def ward_tree(values: Any, counts: Any, *, progress: Progress | None = None) -> 
     linkage[:, :2] = merged
     # Rounding can part tied costs.
     linkage[:, 2] = np.maximum.accumulate(np.sqrt(2.0 * heights)) / scale * unit
-    linkage[:, 3] = _leaves_below(merged)
+    linkage[:, 3] = leaves_below(merged)
     return WardTree(leaves, counts.astype(np.int64), linkage)
 
 
@@ -265,11 +268,3 @@ def _in_steps(values: Array) -> tuple[FloatArray, float]:
             break
         unit = float(rest[rest > rounding * (times + 1)].min())
     return numbers, 1.0
-
-
-def _leaves_below(merged: Array) -> Array:
-    m = len(merged) + 1
-    below = [1] * m
-    for i, j in merged.tolist():
-        below.append(below[i] + below[j])
-    return np.array(below[m:])

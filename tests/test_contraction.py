@@ -51,7 +51,7 @@ def kernels():
         sorted_points.SortedPoints(ramp[:, None], ones, True, 1).accumulate(ramp[:3, None] * 99)
     with mock.patch.object(tree, "compiled", side_effect=cells.compiled) as spy_tree:
         tree._kernels.cache_clear()
-        tree.tree_1d(ramp, ones, None)
+        tree.leaves_below(tree.tree_1d(ramp, ones, None)[0])
         tree.tree_nd(values[:9] / 27.0, ones[:9], np.ones(3) / 3, None)
     calls = [spy, spy_too, spy_1d, spy_sorted, spy_tree]
     assert all(made.call_args_list for made in calls)

@@ -49,13 +49,11 @@ def overlap(figure):
 CASES = {
     "colours": (COLORS, 4, {"random_state": 0}),
     "many clusters": (COLORS, 40, {"random_state": 0}),
-    "grey": (GREY, 3, {}),
     "grey by ward": (GREY, 6, {"method": "ward"}),
     "masked": (GREY, 2, {"mask": GREY > 90}),
     "volume": (VOLUME, 4, {"nodata": 3}),
     "floats": (GREY / 255, 3, {"method": "lloyd", "random_state": 0}),
     "two channels": (COLORS[..., :2], 3, {"random_state": 0}),
-    "lab": (COLORS, 3, {"color_space": "lab", "random_state": 0}),
     "five channels": (RNG.normal(size=(12, 13, 5)), 3, {"random_state": 0}),
     "two values": (np.eye(5), 2, {}),
     "an outlier": (np.where(np.arange(600).reshape(20, 30) == 7, 1e9, GREY[:20, :30]), 3, {}),

@@ -83,6 +83,14 @@ def tree_nd(
     return merged, heights
 
 
+def leaves_below(merged: Array) -> FloatArray:
+    """Number of leaves (m - 1,) below each of the merges (m - 1, 2), which are in order."""
+    leaves = np.empty(len(merged))
+    counted = compiled(ward.count_leaves, array("int64", 2), array("float64", written=True))
+    counted(np.ascontiguousarray(merged), leaves)
+    return leaves
+
+
 def _weighted(values: FloatArray, weights: FloatArray) -> FloatArray:
     """Values (m, d) times their weights, with what rounding takes away, (2, d, m)."""
     sums = np.empty((2, values.shape[1], len(values)))

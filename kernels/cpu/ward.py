@@ -326,3 +326,15 @@ def follow_chain(
             if chain[t] == n:
                 chain[t] = j
     state[0], state[1] = n, length
+
+
+def count_leaves(
+    merged,  # IN (m - 1, 2) int64, the two nodes of each merge
+    leaves,  # OUT (m - 1,) float64, how many leaves are below it
+):
+    """Count the leaves below each merge."""
+    m = len(merged) + 1
+    for step in range(m - 1):
+        i, j = merged[step, 0], merged[step, 1]
+        leaves[step] = 1.0 if i < m else leaves[i - m]
+        leaves[step] += 1.0 if j < m else leaves[j - m]
