@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choosing_k import Scan, scan
+    from .comparison import Comparison, compare
     from .components import Objects, objects
+    from .dendrogram_picture import dendrogram
     from .dispatch import available_backends
     from .distances import distance_map
     from .estimator import KMeans
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from .model import Model, Segmentation, load_model
     from .pipeline import segment
     from .progress import Stopped
+    from .report_picture import report
     from .solver import ConvergenceWarning
     from .specks import remove_specks
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "KMeans": "estimator",
     "Model": "model",
@@ -34,16 +38,20 @@ _HOMES = {
     "Segmentation": "model",
     "Stopped": "progress",
     "available_backends": "dispatch",
+    "compare": "comparison",
+    "dendrogram": "dendrogram_picture",
     "distance_map": "distances",
     "k_means": "functional",
     "load_model": "model",
     "objects": "components",
     "remove_specks": "specks",
+    "report": "report_picture",
     "scan": "choosing_k",
     "segment": "pipeline",
 }
 
 __all__ = [
+    "Comparison",
     "ConvergenceWarning",
     "KMeans",
     "Model",
@@ -53,11 +61,14 @@ __all__ = [
     "Stopped",
     "__version__",
     "available_backends",
+    "compare",
+    "dendrogram",
     "distance_map",
     "k_means",
     "load_model",
     "objects",
     "remove_specks",
+    "report",
     "scan",
     "segment",
 ]

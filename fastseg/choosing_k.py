@@ -13,9 +13,9 @@ import numpy as np
 from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
+from .drawing import check_plot, new_figure, require_matplotlib, save_figure
 from .foreground import keep_foreground
 from .init_centers import check_random_state
-from .io import atomic_write, check_output
 from .kernels.backend import FloatArray, Problem
 from .methods import DEFAULT_INIT
 from .pixels import as_pixels
@@ -27,8 +27,6 @@ from .sweep import AUTO_RANGE, check_named_init, choose, solve_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PLOT_SUFFIXES = (".pdf", ".png", ".svg")
 
 
 @dataclass(eq=False)
@@ -118,21 +116,17 @@ class Scan:
             If the file cannot be written.
         """
         require_matplotlib()
-        from matplotlib.figure import Figure
-
         path = path_or_ax if isinstance(path_or_ax, (str, os.PathLike)) else None
         if path is not None:
-            check_output(path, overwrite, PLOT_SUFFIXES)
+            check_plot(path, overwrite)
         if path is None and path_or_ax is not None:
             axes = np.ravel(np.asarray(path_or_ax, dtype=object))
         else:
-            drawing = Figure(figsize=(6.4, 7.2), dpi=120, layout="constrained")
-            axes = drawing.subplots(2, sharex=True)
+            axes = new_figure(6.4, 7.2).subplots(2, sharex=True)
         self._draw(axes)
         figure: Figure = axes[0].figure
         if path is not None:
-            with atomic_write(path, overwrite=overwrite) as file:
-                figure.savefig(file, format=os.path.splitext(path)[1][1:].lower())
+            save_figure(figure, path, overwrite=overwrite)
         return figure
 
     def _draw(self, axes: Any) -> None:
@@ -151,16 +145,6 @@ class Scan:
         share = f"{100 * self.explained[here]:.1f} %"
         axes[0].set(ylim=(0, None), title=f"k = {self.best} explains {share} of the variance")
         axes[0].legend(frameon=False)
-
-
-def require_matplotlib() -> None:
-    """Raise ImportError with what to install where matplotlib is missing."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"drawing needs matplotlib ({error}); install it with: pip install 'fastseg[plot]'"
-        ) from error
 
 
 def scan(

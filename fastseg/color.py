@@ -132,10 +132,13 @@ def label_order(centers: FloatArray) -> Array:
 
     Luminance is Rec. 709's for three channels, the mean of the channels otherwise.
     """
-    d = centers.shape[1]
-    weights = _LUMINANCE if d == 3 else np.full(d, 1.0 / d)
-    luminance = (centers * weights).sum(axis=1)
+    luminance = (centers * luminance_weights(centers.shape[1])).sum(axis=1)
     return np.lexsort([*centers.T[::-1], luminance])
+
+
+def luminance_weights(n_channels: int) -> FloatArray:
+    """Share of each channel in the luminance."""
+    return _LUMINANCE if n_channels == 3 else np.full(n_channels, 1.0 / n_channels)
 
 
 def _product(colors: FloatArray, matrix: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy as np
 from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Tick
 from .pixels import Pixels
 from .progress import Progress
+from .summary import spread
 
 # Pixels whose distances are computed at once.
 _BLOCK = 2**18
@@ -54,14 +55,18 @@ def label_values(
     points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
 ) -> Array:
     """Labels of points in the smallest type that kernels write."""
-    last = first_label + len(centers) - 1
-    working = np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
-    labels = np.empty(points.n_points, working)
+    labels = np.empty(points.n_points, label_type(first_label + len(centers) - 1))
     return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
+
+
+def label_type(last: int) -> Any:
+    """Smallest type that kernels write and that holds labels up to ``last``."""
+    return np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
 
 
 def label_pixels(
     pixels: Pixels,
+    values: Array,
     counter: Counter | None,
     table: Array | None,
     centers: FloatArray,
@@ -74,16 +79,15 @@ def label_pixels(
 ) -> Array:
     """Labels of the pixels (n,), in the smallest unsigned type.
 
-    Those of the distinct values, ``table``, are looked up for each pixel where pixels
-    are counted; else each pixel is labelled, where ``forward`` takes it to the centres.
+    Those of the ``values`` that were counted, ``table``, are looked up where there are
+    any; else each pixel gets its nearest centre, where ``forward`` takes it to them.
     """
     tick = progress.tick("labels")
-    if table is None or counter is None:
+    if table is None:
         points = backend.put(forward(pixels.values), n_threads=n_threads)
         labels = label_values(points, centers, first_label, tick)
     else:
-        labels = np.empty(len(pixels.values), table.dtype)
-        counter.look_up(pixels.values, table, labels, tick)
+        labels = spread(pixels.values, values, counter, table, tick)
     return labels.view(np.uint32) if labels.dtype == np.int32 else labels
 
 

@@ -21,6 +21,7 @@ from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
 from .standardizing import Standardized, moments_from
 from .summary import count_pixels
+from .ward import WardTree
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
@@ -179,7 +180,7 @@ class Model:
             points = choice.backend.put(forward(values), n_threads=n_threads)
             table = label_values(points, self.space_centers, first)
         labels = label_pixels(
-            pixels, counter, table, self.space_centers, first, forward=forward,
+            pixels, values, counter, table, self.space_centers, first, forward=forward,
             backend=choice.backend, **how,
         )  # fmt: skip
         distances = None
@@ -300,6 +301,10 @@ class Segmentation(Model):
         Why there are so many clusters, where their number was chosen.
     foreground : float or None
         Smallest value of the foreground, where one was asked for.
+    tree : WardTree or None
+        With ``method="ward"`` the tree that was cut: its leaves, their counts, and the
+        ``linkage``. The labels come from it, while `predict` goes by the nearest centre,
+        which need not be the same for pixels between two clusters.
     """
 
     labels: Array = field(kw_only=True)
@@ -310,6 +315,14 @@ class Segmentation(Model):
     init_centers: FloatArray | None = field(kw_only=True, repr=False)
     chosen_k_reason: str | None = field(default=None, kw_only=True)
     foreground: float | None = field(default=None, kw_only=True)
+    tree: WardTree | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def linkage(self) -> FloatArray:
+        """Linkage matrix of ``tree`` (m - 1, 4) for `scipy.cluster.hierarchy`, see `WardTree`."""
+        if self.tree is None:
+            raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
+        return self.tree.linkage
 
     def recolor(self) -> Array:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.

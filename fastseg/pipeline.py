@@ -14,9 +14,16 @@ from .dispatch import choose_backend
 from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .kernels.backend import Problem
-from .labelling import choose_start_label, label_pixels, label_values
+from .labelling import choose_start_label, label_pixels, label_type, label_values
 from .matching import Profile
-from .methods import DEFAULT_INIT, choose_method, find_clusters, mean_values
+from .methods import (
+    DEFAULT_INIT,
+    check_prototypes,
+    choose_method,
+    find_clusters,
+    mean_values,
+    measure,
+)
 from .model import Segmentation
 from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
@@ -45,6 +52,7 @@ def segment(
     start_label: int | None = None,
     names: Sequence[str] | None = None,
     keep_profile: bool = False,
+    prototypes: int | None = None,
     backend: str = "auto",
     n_threads: int | None = None,
     callback: Callback | None = None,
@@ -60,11 +68,12 @@ def segment(
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
-    method : {"auto", "optimal", "lloyd"}
+    method : {"auto", "optimal", "lloyd", "ward"}
         How to find the clusters. "optimal" is the global optimum of one channel,
         "lloyd" a local one by Lloyd's iterations. "auto" takes the optimum for one
         channel unless ``init``, ``n_init``, ``max_iter`` or ``tol`` is given or it
-        would take seconds; the result says which it was.
+        would take seconds; the result says which it was. "ward" cuts Ward's tree of
+        the pixels, R's "ward.D2": of one channel, or of up to 20,000 distinct colours.
     init : {"k-means++", "random"} or array_like of shape (n_clusters, n_channels)
         Starting centres.
     n_init : int or "auto"
@@ -106,14 +115,17 @@ def segment(
     keep_profile : bool
         Keep the distribution of the values, for ``match`` in `Model.predict`; of one
         channel it is always kept.
+    prototypes : int, optional
+        With ``method="ward"``: where there are more distinct values than this, k-means
+        with so many centres, and Ward's tree of those, weighted by their pixels.
     backend : str
         "auto" or one of `available_backends`.
     n_threads : int, optional
         Threads of the CPU backend; -1 or by default all that may be used.
     callback : callable, optional
         ``callback(stage, done, total, info)`` is called several times a second with
-        the stage ("count", "scan" where k is chosen, "init", "iterations", "optimal" or
-        "labels"), and stops the work by returning True. Iterations come with ``info``
+        the stage ("count", "scan" where k is chosen, "init", "iterations", "optimal",
+        "tree" or "labels"), and stops the work by returning True. Iterations come with ``info``
         of inertia and shift, None in the first pass.
 
     Returns
@@ -140,6 +152,8 @@ def segment(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     H. Wang, M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by
     dynamic programming", The R Journal 3, 2011.
+    J. H. Ward, "Hierarchical grouping to optimize an objective function", Journal of the
+    American Statistical Association 58, 1963.
 
     Notes
     -----
@@ -171,12 +185,12 @@ def segment(
     )
     n = len(pixels.values)
     first_label = choose_start_label(start_label, pixels)
-    values, weights, counter = count_pixels(
+    stored, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
     # Stored integers are counted and looked up as such; what is scaled, to float64, are
     # their distinct values alone, so that centres and labels are those of the scaled image.
-    values = pixels.in_units(values)
+    values = pixels.in_units(stored)
     if standardize:
         space = Standardized(moments=moments(values, weights))
     profile = Profile.of(values, weights).thinned() if keep_profile or d == 1 else None
@@ -191,6 +205,7 @@ def segment(
         clock.stop("scan")
     check_distinct(values, weights, k)
     names = check_names(names, k)
+    prototypes = check_prototypes(prototypes, method, k)
 
     n_distinct = None if weights is None else len(values)
     method = choose_method(
@@ -209,24 +224,34 @@ def segment(
         backend=choice.backend,
         n_threads=n_threads,
         progress=progress,
+        prototypes=prototypes,
     )
     # In label order before the last assignment, so that it equals predict's.
-    means = found.centers
+    means, partition = found.centers, found.labels
     if space.name != "rgb":
-        means = mean_values(values, weights, found.points.assign(found.centers), k)
+        nearest = found.points.assign(found.centers) if partition is None else partition
+        means = mean_values(values, weights, nearest, k)
     order = label_order(means)
     centers = np.ascontiguousarray(found.centers[order])
-    partials = found.points.accumulate(centers, progress.heartbeat("labels", 0, n))
+    tick = progress.heartbeat("labels", 0, n)
+    table = None
+    if partition is not None:
+        partition = np.argsort(order)[partition]
+        partials = measure(space.forward(values), weights, partition, centers)
+        table = (partition + first_label).astype(label_type(first_label + k - 1))
+    else:
+        partials = found.points.accumulate(centers, tick)
+        if counter is not None:
+            table = label_values(found.points, centers, first_label, tick)
     clock.stop("fit")
 
-    tick = progress.heartbeat("labels", 0, n)
-    table = None if counter is None else label_values(found.points, centers, first_label, tick)
     n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
+    tree = found.tree
     # What the points take beside their values is not needed to look labels up.
     del found, weights
     labels = label_pixels(
-        pixels, counter, table, centers, first_label,
-        forward=lambda stored: space.forward(pixels.in_units(stored)),
+        pixels, stored, counter, table, centers, first_label,
+        forward=lambda part: space.forward(pixels.in_units(part)),
         backend=choice.backend, n_threads=n_threads, progress=progress,
     )  # fmt: skip
     clock.stop("labels")
@@ -255,6 +280,7 @@ def segment(
         seconds=clock.seconds,
         chosen_k_reason=k_reason,
         foreground=threshold,
+        tree=tree,
         init_centers=None if init_centers is None else space.backward(init_centers),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -59,6 +59,20 @@ class Pixels:
         """Values of the kept pixels on the grid, with NaN for the others."""
         full = values.reshape(self.layout) if self.kept is None else self._spread(values, np.nan)
         return full.T if self.turned else full
+
+    def upright(self) -> Pixels:
+        """Pixels in the grid's order, and in the units that are meant."""
+        if not self.turned and self.scale is None:
+            return self
+        values, kept = self.in_units(self.values), self.kept
+        if self.turned:  # one channel
+            full = np.zeros(self.layout, values.dtype)
+            full[... if kept is None else kept] = (
+                values.reshape(self.layout) if kept is None else values[:, 0]
+            )
+            kept = None if kept is None else np.ascontiguousarray(kept.T)
+            values = np.ascontiguousarray(full.T if kept is None else full.T[kept]).reshape(-1, 1)
+        return replace(self, values=values, kept=kept, turned=False, scale=None)
 
     def _spread(self, kept_values: Array, empty: float) -> Array:
         full = np.full(self.layout, empty, kept_values.dtype)

@@ -92,6 +92,24 @@ def _shifted(tick: Tick, start: int, n: int) -> Tick:
     return lambda done, total: tick(start + done, n)
 
 
+def spread(
+    pixels: Array, values: Array, counter: Counter | None, table: Array, tick: Tick | None
+) -> Array:
+    """Labels of pixels (n, d) from the ``table`` of those of the values that were counted."""
+    if values is pixels:
+        return table
+    labels = np.empty(len(pixels), table.dtype)
+    if counter is not None:
+        counter.look_up(pixels, table, labels, tick)
+        return labels
+    for start in range(0, len(pixels), _PIECE):
+        piece = slice(start, start + _PIECE)
+        labels[piece] = table[np.searchsorted(values[:, 0], pixels[piece, 0])]
+        if tick is not None:
+            tick(min(start + _PIECE, len(pixels)), len(pixels))
+    return labels
+
+
 def distinct_up_to(pixels: Array, limit: int) -> int:
     """Number of distinct pixels, counted no further than ``limit``."""
     found = pixels[:0]

@@ -80,6 +80,11 @@ def solve_all(
     progress: Progress,
 ) -> tuple[str, list[Solved]]:
     """Solve and measure every k on the same resident points; the method comes with them."""
+    if method == "ward":
+        raise ValueError(
+            "method='ward' cannot be used where the number of clusters is to be chosen, which"
+            " compares k-means of several; choose it with method='auto', and use that"
+        )
     n, d = values.shape
     _, n_runs = check_parameters(ks[-1], init, n_init, max_iter, tol, d)
     # For every k the method that `segment` would take.

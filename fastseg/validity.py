@@ -10,6 +10,7 @@ import numpy as np
 from .kernels.backend import Array, FloatArray, Partials, Tick
 
 _BLOCK = 2**13  # rows measured at once, whose distances stay in the cache
+_PIECE = 2**20  # labels compared at once
 
 
 def simplified_silhouette(
@@ -81,3 +82,20 @@ def knee(ks: Sequence[int], inertia: Sequence[float], sensitivity: float = 1.0) 
         if (distance[peak:end] < threshold).any():
             found.append(peak)
     return ks[max(found, key=lambda i: distance[i])] if found else None
+
+
+def adjusted_rand(a: Array, b: Array) -> float:
+    """Adjusted Rand index (Hubert and Arabie 1985) of two labellings (n,) from 0 on."""
+    n_columns = int(b.max()) + 1
+    cells = np.zeros((int(a.max()) + 1) * n_columns, np.int64)
+    for start in range(0, len(a), _PIECE):
+        piece = slice(start, start + _PIECE)
+        cells += np.bincount(a[piece].astype(np.int64) * n_columns + b[piece], minlength=cells.size)
+    table = cells.reshape(-1, n_columns)
+    both, left, right = (
+        sum(n * (n - 1) // 2 for n in counts.ravel().tolist())
+        for counts in (table, table.sum(axis=1), table.sum(axis=0))
+    )
+    expected = left * right / max(1, len(a) * (len(a) - 1) // 2)
+    most = (left + right) / 2
+    return 1.0 if most == expected else (both - expected) / (most - expected)

@@ -16,16 +16,17 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["arrays", "progress", "io"],
-    ["dispatch", "init_centers", "summary", "pixels", "color", "validity"],
+    ["drawing", "dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
-    ["optimal_1d", "functional"],
+    ["optimal_1d", "ward", "functional"],
     ["methods", "standardizing", "foreground", "class_names"],
     ["matching", "labelling"],
     ["sweep"],
     ["model", "estimator"],
     ["pipeline", "distances", "components"],
     ["specks"],
-    ["choosing_k"],
+    ["choosing_k", "dendrogram_picture", "image_views"],
+    ["comparison", "report_picture"],
     ["cli"],
 ]
 

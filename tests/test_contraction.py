@@ -14,7 +14,15 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from fastseg.kernels.cpu import CpuBackend, cell_sampler, cells, lloyd, optimal_1d, sorted_points
+from fastseg.kernels.cpu import (
+    CpuBackend,
+    cell_sampler,
+    cells,
+    lloyd,
+    optimal_1d,
+    sorted_points,
+    tree,
+)
 from fastseg.kernels.cpu.cells import Cells
 
 FUSED = re.compile(
@@ -47,7 +55,11 @@ def kernels():
         optimal_1d.solve(ramp, ones, 4, 1, lambda layer: None)
     with mock.patch.object(sorted_points, "compiled", side_effect=cells.compiled) as spy_sorted:
         sorted_points.SortedPoints(ramp[:, None], ones, True, 1).accumulate(ramp[:3, None] * 99)
-    calls = [spy, spy_too, spy_1d, spy_sorted]
+    with mock.patch.object(tree, "compiled", side_effect=cells.compiled) as spy_tree:
+        tree._kernels.cache_clear()
+        tree.leaves_below(tree.tree_1d(ramp, ones, None)[0])
+        tree.tree_nd(values[:9] / 27.0, ones[:9], np.ones(3) / 3, None)
+    calls = [spy, spy_too, spy_1d, spy_sorted, spy_tree]
     assert all(made.call_args_list for made in calls)
     for call in [call for made in calls for call in made.call_args_list]:
         yield cells.compiled(*call.args)

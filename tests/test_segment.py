@@ -225,7 +225,7 @@ class TestRefusals:
         [
             ({"n_clusters": 0}, "n_clusters must be at least 1, got 0"),
             ({"n_clusters": 4}, "n_clusters=4 is more than the image's 3 distinct pixels"),
-            ({"method": "ward"}, "method must be one of 'auto', 'lloyd', 'optimal', got 'ward'"),
+            ({"method": "best"}, "method must be one of 'auto', .*'ward', got 'best'"),
             ({"color_space": "hsv"}, "color_space must be one of 'rgb', 'lab'.*, got 'hsv'"),
             ({"color_space": "lab"}, "color_space='lab' needs the three channels .* has 1"),
             ({"backend": "cuda"}, "backend must be one of 'auto', 'cpu', got 'cuda'"),

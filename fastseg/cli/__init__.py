@@ -1,9 +1,8 @@
-"""The command line: options in, files and a summary out. The only module that prints."""
+"""The command line: options in, files and a summary out."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -17,12 +16,10 @@ import click
 from .. import __version__
 from ..io import check_output
 from . import options
+from .printing import json_line, print_table, report, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from .extras import Extras
-    from .jobs import Job
     from .source import Source
     from .terminal import Bar
 
@@ -49,9 +46,9 @@ def main(args: list[str] | None = None) -> int:
             return code if isinstance(code, int) else _DONE
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
-        return _say("error", error.format_message().rstrip(".") + hint, _USAGE)
+        return say("error", error.format_message().rstrip(".") + hint, _USAGE)
     except (KeyboardInterrupt, _Interrupted, click.Abort):
-        return _say("error", "interrupted", _INTERRUPTED)
+        return say("error", "interrupted", _INTERRUPTED)
     except BrokenPipeError:
         # Who reads our output has gone; leave nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,7 +56,7 @@ def main(args: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FASTSEG_DEBUG") == "1":
             traceback.print_exc()
-        return _say("error", _words_of(error), _FAILED)
+        return say("error", _words_of(error), _FAILED)
 
 
 def _words_of(error: Exception) -> str:
@@ -75,12 +72,6 @@ def _words_of(error: Exception) -> str:
     return f"unexpected {kind}: {error}; FASTSEG_DEBUG=1 shows where it comes from"
 
 
-def _say(kind: str, words: str, code: int = _DONE) -> int:
-    with contextlib.suppress(OSError):
-        print(f"fastseg: {kind}: {' '.join(words.split())}", file=sys.stderr)
-    return code
-
-
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Show warnings as a line each, and keep what concerns developers to itself."""
@@ -93,7 +84,7 @@ def _plain_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        _say("warning", str(message))
+        say("warning", str(message))
 
     # Readers log what they then raise; without a handler Python would print it.
     silent = logging.NullHandler()
@@ -180,7 +171,7 @@ def segment(input_: str, output: str, as_json: bool, **given: Any) -> None:
     source, extras = _source(input_, given), _extras(given)
     with _bar() as bar:
         job = segment_file(source, output, extras=extras, callback=bar, **given)
-    _report(job, as_json, given["model_path"])
+    report(job, as_json, *(given[f"{name}_path"] for name in ("model", "report", "dendrogram")))
 
 
 @cli.command()
@@ -202,7 +193,7 @@ def predict(model: str, input_: str, output: str, as_json: bool, **given: Any) -
     source, extras = _source(input_, given), _extras(given)
     with _bar() as bar:
         job = predict_file(model, source, output, extras=extras, callback=bar, **given)
-    _report(job, as_json)
+    report(job, as_json)
 
 
 @cli.command()
@@ -220,17 +211,27 @@ def scan(input_: str, as_json: bool, **given: Any) -> None:
 
     with _bar() as bar:
         job = scan_file(_source(input_, given), callback=bar, **given)
-    for note in job.image.notes if as_json else ():
-        _say("note", f"{job.source.path}: {note}")
-    if as_json:
-        click.echo(_json(job.as_dict()))
-        return
-    before, after = scan_lines(job)
-    for line in before:
-        click.echo(line)
-    _console().print(scan_table(job))
-    for line in after:
-        click.echo(line)
+    print_table(job, as_json, scan_lines, scan_table)
+
+
+@cli.command()
+@click.argument("input_", metavar="INPUT")
+@options.comparing
+@options.common
+def compare(input_: str, as_json: bool, **given: Any) -> None:
+    """Cluster INPUT by several methods, and compare what they find.
+
+    These are k-means from k-means++ starts, the global optimum (of one channel),
+    Ward's tree, and scikit-learn's KMeans on every pixel. Shown for each: the
+    inertia, its agreement with the method of the lowest inertia (adjusted Rand
+    index: 1 for equal clusters, about 0 for unrelated ones), the time and the
+    pixels of the clusters.
+    """
+    from .comparing import compare_file, compare_lines, compare_table
+
+    with _bar() as bar:
+        job = compare_file(_source(input_, given), callback=bar, **given)
+    print_table(job, as_json, compare_lines, compare_table)
 
 
 @cli.command()
@@ -248,7 +249,7 @@ def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
     else:
         with _bar() as bar:
             facts = describe(Source(input_, max_pixels=max_pixels), bar)
-    for line in [_json(facts)] if as_json else fact_lines(facts):
+    for line in [json_line(facts)] if as_json else fact_lines(facts):
         click.echo(line)
 
 
@@ -276,45 +277,7 @@ def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(folder)  # if nothing is in it
         raise
-    _report(job, False, drawing)
+    report(job, False, drawing)
     click.echo("\nThe same job in scikit-learn, both from the same starting centres:")
     for line in showcase.compare(job):
         click.echo(f"  {line}")
-
-
-def _report(job: Job, as_json: bool, *more: str | None) -> None:
-    """Print what a job did and which files it wrote."""
-    if as_json:
-        click.echo(_json(job.as_dict()))
-        for note in job.image.notes:
-            _say("note", f"{job.source.path}: {note}")
-        return
-    from . import terminal
-
-    console = _console()
-    click.echo(f"{click.format_filename(job.source.path)}: {terminal.shape_words(job)}")
-    for note in job.image.notes:
-        click.echo(f"note: {note}")
-    console.print(terminal.cluster_table(job, colored=console.color_system is not None))
-    for line in terminal.summary_lines(job):
-        click.echo(line)
-    if job.objects is not None:
-        from .extras import object_table, object_words, size_unit
-
-        click.echo(object_words(job.objects))
-        console.print(object_table(job.objects, size_unit(job.image)))
-    for path in (job.output, *job.more_files, *more):
-        if path is not None:
-            click.echo(f"written: {click.format_filename(path)}")
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # In a file the lines may be as long as they are.
-    width = None if sys.stdout.isatty() else 120
-    return Console(file=sys.stdout, highlight=False, width=width)
-
-
-def _json(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..class_names import check_names, label_names
+from ..drawing import check_plot, save_figure
 from ..io import (
     WRITERS,
     Image,
@@ -27,6 +29,8 @@ from .extras import Extras
 from .source import Source, may_leave_out
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..components import Objects
 
 DEFAULT_N_CLUSTERS = 8
@@ -130,12 +134,14 @@ def segment_file(
     start_label: int | None = None,
     names: list[str] | None = None,
     model_path: str | None = None,
+    report_path: str | None = None,
+    dendrogram_path: str | None = None,
     extras: Extras = NO_EXTRAS,
     overwrite: bool = False,
     callback: Callback,
     **options: Any,
 ) -> Job:
-    """Segment an image file and write its labels, its model and more where asked.
+    """Segment an image file and write its labels, its model, drawings and more where asked.
 
     Everything that can be refused is refused before the work; all files are
     written, or none.
@@ -148,7 +154,12 @@ def segment_file(
     check_output(output, overwrite, WRITERS, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
-    extras.check([output], overwrite, inputs)
+    drawings = [path for path in (report_path, dendrogram_path) if path is not None]
+    for path in drawings:
+        check_plot(path, overwrite, inputs)
+    if dendrogram_path is not None and options.get("method") != "ward":
+        raise ValueError("--dendrogram draws Ward's tree; use it with --method ward")
+    extras.check([output, *drawings], overwrite, inputs)
     if n_clusters is None and names is not None and (init is None or init in NAMED_STARTS):
         n_clusters = len(names)
     if isinstance(n_clusters, int):
@@ -186,7 +197,10 @@ def segment_file(
         source, output, image, result, result.labels, result.counts, result.palette(),
         result.start_label, result.backend, result.reason, foreground=result.foreground,
     )  # fmt: skip
-    return _written(job, extras, clock, callback, overwrite, model_path=model_path)
+    return _written(
+        job, extras, clock, callback, overwrite, model_path=model_path, report_path=report_path,
+        dendrogram_path=dendrogram_path,
+    )  # fmt: skip
 
 
 def _written(
@@ -197,9 +211,11 @@ def _written(
     overwrite: bool,
     *,
     model_path: str | None = None,
+    report_path: str | None = None,
+    dendrogram_path: str | None = None,
     distances: NDArray[Any] | None = None,
 ) -> Job:
-    """Remove the specks of a job's labels, find its objects and write its files, all or none."""
+    """Remove the specks of a job's labels, find its objects, and write its files, all or none."""
     if extras.min_size is not None:
         labels = extras.cleaned(job.labels, job.start_label)
         job = replace(job, labels=labels, counts=_counts(labels, job.model, job.start_label))
@@ -208,6 +224,11 @@ def _written(
     found = extras.found(job.labels, job.start_label, job.names, job.image)
     if found is not None:
         clock.stop("objects")
+    figures: dict[str, Figure] = {}
+    if report_path is not None or dendrogram_path is not None:
+        callback("draw", 0, 0, {})
+        figures = _draw(job, report_path, dendrogram_path)
+        clock.stop("draw")
     callback("write", 0, 0, {})
     with contextlib.ExitStack() as stack:
 
@@ -225,6 +246,8 @@ def _written(
             encode_labels(open_(path), path, found.instances, left_out=True, geometry=geometry)
         if model_path is not None:
             job.model.save(model_path, overwrite=overwrite)
+        for path, figure in figures.items():
+            save_figure(figure, path, overwrite=overwrite)
     clock.stop("write")
     inner = job.model.seconds if isinstance(job.model, Segmentation) else None
     return replace(job, objects=found, more_files=tuple(extras.files), seconds=clock.result(inner))
@@ -233,6 +256,21 @@ def _written(
 def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:
     """Pixels of each cluster in the labels."""
     return np.bincount(labels.ravel("K"), minlength=first + model.n_clusters)[first:]
+
+
+def _draw(job: Job, report_path: str | None, tree_path: str | None) -> dict[str, Figure]:
+    """Make the drawings that are asked for, by the files they go to."""
+    from ..dendrogram_picture import dendrogram
+    from ..report_picture import report
+
+    assert isinstance(job.model, Segmentation)
+    result = replace(job.model, labels=job.labels, counts=job.counts)
+    figures = {}
+    if report_path is not None:
+        figures[report_path] = report(job.image, result, title=os.path.basename(job.source.path))
+    if tree_path is not None:
+        figures[tree_path] = dendrogram(result)
+    return figures
 
 
 def start_centers(init: str | None, image: Image) -> Any:

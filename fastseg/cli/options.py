@@ -129,6 +129,21 @@ def _methods() -> tuple[str, ...]:
     return METHODS
 
 
+def _methods_of_scan() -> tuple[str, ...]:
+    return tuple(method for method in _methods() if method != "ward")
+
+
+def _methods_compared(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    from ..comparison import check_methods
+
+    try:
+        return None if value is None else check_methods(value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
 def _color_spaces() -> tuple[str, ...]:
     from ..color import COLOR_SPACES
 
@@ -159,8 +174,22 @@ as_json = click.option(
 )
 
 _METHOD = click.option(
-    "--method", default="auto", callback=_one_of(_methods),
+    "--method", default="auto", callback=_one_of(_methods_of_scan),
     help="How to find the clusters: auto, optimal (the global optimum, for one channel) or lloyd.",
+)  # fmt: skip
+_METHOD_OR_TREE = click.option(
+    "--method", default="auto", callback=_one_of(_methods),
+    help="How to find the clusters: auto, optimal (the global optimum, for one channel), lloyd, "
+         "or ward (cut from Ward's tree).",
+)  # fmt: skip
+_SEED = click.option(
+    "--seed", "random_state", type=click.IntRange(0, 2**32 - 1), metavar="N",
+    help="Seed of the draws, for the same result every time.",
+)  # fmt: skip
+_COLOR_SPACE = click.option(
+    "--color-space", default="rgb", callback=_one_of(_color_spaces),
+    help="Space in which distances are taken: rgb (the channels as they are), lab, oklab or "
+         "linear.",
 )  # fmt: skip
 _ITERATIONS = (
     click.option("--n-init", default="auto", callback=_n_init, metavar="N|auto",
@@ -171,11 +200,8 @@ _ITERATIONS = (
                  type=click.FloatRange(min=0),
                  metavar="T", help="Stop when the squared shift of the centres is at most T times "
                                    "the pixels' variance."),
-    click.option("--seed", "random_state", type=click.IntRange(0, 2**32 - 1), metavar="N",
-                 help="Seed of the draws, for the same result every time."),
-    click.option("--color-space", default="rgb", callback=_one_of(_color_spaces),
-                 help="Space in which distances are taken: rgb (the channels as they are), lab, "
-                      "oklab or linear."),
+    _SEED,
+    _COLOR_SPACE,
 )  # fmt: skip
 
 _STANDARDIZE = click.option(
@@ -188,7 +214,10 @@ _CLUSTERING = (
                  help="Classes of the clusters in label order, such as CSF,GM,WM; the model keeps "
                       "them."),
     _STANDARDIZE,
-    _METHOD,
+    _METHOD_OR_TREE,
+    click.option("--prototypes", type=_COUNT, metavar="N",
+                 help="With --method ward: where there are more colours than this, k-means to N of "
+                      "them first, and the tree of those."),
     click.option("--init", callback=_init,
                  help="Starting centres: k-means++ (the default), random, a CSV file with a row "
                       "each, or values such as 0.4,0.1 (one channel) or 10,20,30;40,50,60 "
@@ -199,6 +228,11 @@ _CLUSTERING = (
                       "out, whose label is 0, and in medical volumes."),
     click.option("--model", "model_path", metavar="MODEL.json",
                  help="Save the clusters for 'fastseg predict'."),
+    click.option("--report", "report_path", metavar="FILE",
+                 help="Draw image, clusters, values, inertia against k and a table into a .png, "
+                      ".svg or .pdf file."),
+    click.option("--dendrogram", "dendrogram_path", metavar="FILE",
+                 help="With --method ward: draw the tree, cut at k, into such a file."),
 )  # fmt: skip
 
 _MATCHING = (
@@ -231,6 +265,21 @@ _SCANNING = (
     click.option("--init", callback=_named_start, metavar="NAME",
                  help="Starting centres: k-means++ (the default) or random."),
     *_ITERATIONS,
+)  # fmt: skip
+
+_COMPARING = (
+    click.option("-k", "--clusters", "n_clusters", default=8, show_default=True, type=_COUNT,
+                 metavar="K", help="Number of clusters."),
+    click.option("--methods", callback=_methods_compared, metavar="M,M,...",
+                 help="What to compare, of lloyd, optimal (for one channel), ward and sklearn; by "
+                      "default all."),
+    click.option("--prototypes", default=1024, show_default=True, type=_COUNT, metavar="N",
+                 help="Where there are more than 20,000 colours, Ward's tree is that of N of them, "
+                      "found by k-means."),
+    click.option("--plot", "plot_path", metavar="FILE",
+                 help="Draw the clusters of all methods into a .png, .svg or .pdf file."),
+    _SEED,
+    _COLOR_SPACE,
 )  # fmt: skip
 
 _COMMON = (
@@ -267,6 +316,11 @@ def clustering(command: F) -> F:
 def scanning(command: F) -> F:
     """Add the options of comparing numbers of clusters."""
     return _with(_SCANNING, command)
+
+
+def comparing(command: F) -> F:
+    """Add the options of comparing methods."""
+    return _with(_COMPARING, command)
 
 
 def common(command: F) -> F:

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..choosing_k import PLOT_SUFFIXES, Scan, require_matplotlib, scan
-from ..io import Image, check_output
+from ..choosing_k import Scan, scan
+from ..drawing import check_plot
+from ..io import Image
 from ..progress import Clock
 from .jobs import start_centers
 from .source import Source
-from .terminal import grid_words
+from .terminal import image_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,8 +60,7 @@ def scan_file(
     """
     clock = Clock()
     if plot_path is not None:
-        check_output(plot_path, overwrite, PLOT_SUFFIXES, source.files)
-        require_matplotlib()
+        check_plot(plot_path, overwrite, source.files)
     callback("read", 0, 0, {})
     image, mask = source.read()
     clock.stop("read")
@@ -114,12 +114,7 @@ def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
     """Say what stands above the table, and what below."""
     import click
 
-    result, image = job.scan, job.image
-    grid = grid_words(image)
-    channels = f"{image.n_channels} channel{'s' * (image.n_channels > 1)}"
-    name = click.format_filename(job.source.path)
-    above = [f"{name}: {grid} pixels, {channels}, {image.pixels.dtype.name}"]
-    above += [f"note: {note}" for note in image.notes]
+    result = job.scan
     below = [f"best: k = {result.best}, because {result.reason}"]
     if result.n_left_out:
         below.append(f"left out: {result.n_left_out:,} pixels")
@@ -127,4 +122,4 @@ def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
     below.append(f"time: {job.seconds['total']:.3g} s ({parts})")
     if job.plot is not None:
         below.append(f"written: {click.format_filename(job.plot)}")
-    return above, below
+    return image_lines(job.source.path, job.image), below

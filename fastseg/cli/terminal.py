@@ -18,6 +18,9 @@ _WORDS = {
     "count": "counting colours",
     "init": "choosing starts",
     "optimal": "finding the optimum",
+    "tree": "building the tree",
+    "sklearn": "running scikit-learn",
+    "draw": "drawing",
     "iterations": "iterating",
     "scan": "comparing numbers of clusters",
     "labels": "labelling",
@@ -128,7 +131,7 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
     return table
 
 
-def grid_words(image: Image) -> str:
+def _grid_words(image: Image) -> str:
     """Say the size of an image: pictures by width and height, volumes by their axes."""
     sides = image.grid if image.geometry is not None else reversed(image.grid)
     return " x ".join(map(str, sides))
@@ -136,10 +139,20 @@ def grid_words(image: Image) -> str:
 
 def shape_words(job: Job) -> str:
     """Say the size and kind of a job's image."""
-    grid = grid_words(job.image)
-    n_channels = job.model.n_channels
+    return _words_of(job.image, job.model.n_channels)
+
+
+def image_lines(path: str, image: Image) -> list[str]:
+    """Say what an image is, and what was done to its file's content."""
+    import click
+
+    notes = [f"note: {note}" for note in image.notes]
+    return [f"{click.format_filename(path)}: {_words_of(image, image.n_channels)}", *notes]
+
+
+def _words_of(image: Image, n_channels: int) -> str:
     channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
-    return f"{grid} pixels, {channels}, {job.image.pixels.dtype.name}"
+    return f"{_grid_words(image)} pixels, {channels}, {image.pixels.dtype.name}"
 
 
 def summary_lines(job: Job) -> list[str]:
@@ -153,7 +166,7 @@ def summary_lines(job: Job) -> list[str]:
         lines.append(f"foreground: values from {job.foreground:.6g} up (Otsu's threshold)")
     if job.match is not None:
         lines.append(f"match: the values were fitted to the model's scale by {job.match}")
-    parts = ("read", "segment", "predict", "specks", "objects", "write")
+    parts = ("read", "segment", "predict", "draw", "specks", "objects", "write")
     took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
     lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
     model = job.model
@@ -164,6 +177,8 @@ def summary_lines(job: Job) -> list[str]:
         how = f"{model.n_iter} iterations, {end}"
         if model.method == "optimal":
             how = "the global optimum"
+        if model.tree is not None:
+            how = f"cut from the tree of {len(model.tree.values):,} values"
         lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
         lines.append(f"backend: {model.backend} ({model.reason})")
     return lines

@@ -1,0 +1,85 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .comparing import CompareJob
+    from .jobs import Job
+    from .scanning import ScanJob
+
+
+def say(kind: str, words: str, code: int = 0) -> int:
+    """Print a line of some kind to standard error; return the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"fastseg: {kind}: {' '.join(words.split())}", file=sys.stderr)
+    return code
+
+
+def report(job: Job, as_json: bool, *more: str | None) -> None:
+    """Print what a job did and which files it wrote."""
+    if as_json:
+        click.echo(json_line(job.as_dict()))
+        for note in job.image.notes:
+            say("note", f"{job.source.path}: {note}")
+        return
+    from . import terminal
+
+    console = _console()
+    click.echo(f"{click.format_filename(job.source.path)}: {terminal.shape_words(job)}")
+    for note in job.image.notes:
+        click.echo(f"note: {note}")
+    console.print(terminal.cluster_table(job, colored=console.color_system is not None))
+    for line in terminal.summary_lines(job):
+        click.echo(line)
+    if job.objects is not None:
+        from .extras import object_table, object_words, size_unit
+
+        click.echo(object_words(job.objects))
+        console.print(object_table(job.objects, size_unit(job.image)))
+    for path in (job.output, *job.more_files, *more):
+        if path is not None:
+            click.echo(f"written: {click.format_filename(path)}")
+
+
+def print_table(
+    job: ScanJob | CompareJob,
+    as_json: bool,
+    lines: Callable[[Any], tuple[list[str], list[str]]],
+    table: Callable[[Any], Table],
+) -> None:
+    """Print a table of what a job found, with lines above and below."""
+    if as_json:
+        click.echo(json_line(job.as_dict()))
+        for note in job.image.notes:
+            say("note", f"{job.source.path}: {note}")
+        return
+    above, below = lines(job)
+    for line in above:
+        click.echo(line)
+    _console().print(table(job))
+    for line in below:
+        click.echo(line)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # In a file the lines may be as long as they are.
+    width = None if sys.stdout.isatty() else 120
+    return Console(file=sys.stdout, highlight=False, width=width)
+
+
+def json_line(facts: dict[str, Any]) -> str:
+    """Facts as strict JSON on a line."""
+    return json.dumps(facts, allow_nan=False)
