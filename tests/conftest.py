@@ -13,6 +13,12 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
 
 
+@pytest.fixture(autouse=True)
+def no_calibration(tmp_path_factory, monkeypatch):
+    """What is measured on the machine that runs the tests decides nothing in them."""
+    monkeypatch.setenv("FASTSEG_CALIBRATION", str(tmp_path_factory.getbasetemp() / "none.json"))
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):
         missing = CudaBackend().unavailable()

@@ -180,7 +180,11 @@ class EmulatedDevice:
         run(event)
 
     def multiply(self, a, b, out):
-        self.work.put(lambda: np.matmul(a, b.T, out=out))
+        def product():
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(a, b.T, out=out)
+
+        self.work.put(product)
 
     def launch(self, kernel, n_blocks, n_threads, arguments, shared_bytes=0):
         assert n_blocks > 0, kernel

@@ -219,12 +219,20 @@ def scan(input_: str, as_json: bool, **given: Any) -> None:
 @cli.command()
 @click.argument("input_", metavar="[INPUT]", required=False)
 @options.max_pixels
+@click.option(
+    "--calibrate", is_flag=True,
+    help="Measure what each backend costs on this machine (some seconds), for --backend auto.",
+)  # fmt: skip
 @options.as_json
-def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
+def info(input_: str | None, max_pixels: int | None, calibrate: bool, as_json: bool) -> None:
     """Describe this installation, or the image INPUT."""
     from .jobs import Source, describe
     from .terminal import fact_lines
 
+    if calibrate and input_ is not None:
+        raise click.UsageError("--calibrate measures the machine: leave INPUT out.")
+    if calibrate:
+        _calibrate()
     if input_ is None:
         facts = _installation()
     else:
@@ -234,14 +242,24 @@ def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
         click.echo(line)
 
 
+def _calibrate() -> None:
+    from ..costs import calibrate, save_calibration
+    from ..dispatch import available_backends, backend_named
+
+    usable = [name for name, missing in available_backends().items() if missing is None]
+    save_calibration(calibrate({name: backend_named(name) for name in usable}))
+
+
 def _installation() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
     from .. import available_backends
+    from ..costs import Calibration, load_calibration
     from ..kernels.cpu.jit import cache_folder
     from ..kernels.cpu.threads import resolve_n_threads
 
+    calibration = load_calibration()
     return {
         "fastseg": __version__,
         "python": platform.python_version(),
@@ -249,6 +267,9 @@ def _installation() -> dict[str, Any]:
         "numba": version("numba"),
         "platform": platform.platform(),
         "backends": available_backends(),
+        "calibration": (
+            ", ".join(calibration.costs) if isinstance(calibration, Calibration) else calibration
+        ),
         "threads": resolve_n_threads(),
         "cache": cache_folder(),  # None: every process compiles anew
     }

@@ -63,7 +63,8 @@ class DeviceCounter:
         there: Any = self.device.wrap(labels) if self.device.owns(labels) else None
         direct = there is not None and usable(self.device, there)
         outbox = Outbox(self.device)
-        for start, stop, (chunk,) in self.feed(pixels).chunks(_CHUNK):
+        beside = np.dtype(table.dtype).itemsize
+        for start, stop, (chunk,) in self.feed(pixels).chunks(_CHUNK, beside=beside):
             size = stop - start
             found = there[start:stop] if direct else self.device.empty((size,), table.dtype)
             self.launch(

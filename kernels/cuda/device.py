@@ -138,7 +138,8 @@ class CupyDevice:
         try:
             return self.cupy.empty(shape, dtype)
         except self.cupy.cuda.memory.OutOfMemoryError as error:
-            raise OutOfMemory(str(error)) from None
+            advice = "free memory on the device, or use backend='cpu'"
+            raise OutOfMemory(f"{error}; {advice}") from None
 
     def full(self, shape: tuple[int, ...], dtype: Any, value: float) -> DeviceArray:
         """See `Device.full`."""

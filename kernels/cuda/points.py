@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Farthest, FloatArray, Partials, Sampler, Tick
 from .centers import FEW, ManyCenters, few_centers
-from .device import NULL, Device, DeviceArray
+from .device import NULL, Device, DeviceArray, OutOfMemory
 from .sampler import DeviceSampler, host_sampler
 from .source import defines
 from .transfer import Feed, Outbox, usable
@@ -106,7 +106,7 @@ class CudaPoints:
         argument = few_centers(centers) if many is None else many.argument
         rows, tickets, sums = self._scratch_for(plan)
         try:
-            step = max(1, self._chunk_rows() // plan.piece) * plan.piece
+            step = -(-self._chunk_rows() // plan.piece) * plan.piece
             for start, stop, chunk in self.feed.chunks(step, plan.piece):
                 n_blocks = -(-(stop - start) // plan.piece)
                 self.device.launch(
@@ -179,10 +179,15 @@ class CudaPoints:
 
     def sampler(self) -> Sampler:
         """See `Points.sampler`."""
+        # Points that do not fit are on the host, where they can be drawn from as well.
         if self.feed.resident is None:
-            # Points that do not fit are on the host, where they can be drawn from as well.
             return host_sampler(self)
-        return DeviceSampler(self)
+        try:
+            return DeviceSampler(self)
+        except OutOfMemory:
+            if self.on_device:
+                raise
+            return host_sampler(self)
 
     def _labelled(
         self,
@@ -196,7 +201,8 @@ class CudaPoints:
         many = ManyCenters(self.device, centers)
         kernel = ("assign.cu", self.options, f"assign_{np.dtype(dtype).name}")
         direct = target is not None and usable(self.device, target)
-        for start, stop, chunk in self.feed.chunks(_LABEL_CHUNK):
+        beside = np.dtype(dtype).itemsize + 8 * distances
+        for start, stop, chunk in self.feed.chunks(_LABEL_CHUNK, beside=beside):
             n = stop - start
             found = target[start:stop] if direct else self.device.empty((n,), dtype)
             far = self.device.empty((n,), np.float64) if distances else NULL

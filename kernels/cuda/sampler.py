@@ -9,7 +9,7 @@ import numpy as np
 from ..backend import Array, FloatArray, Sampler, Tick
 from ..cpu import CpuBackend
 from ..cpu.cells import extent, possible, z_order
-from .device import NULL, DeviceArray
+from .device import NULL, DeviceArray, OutOfMemory
 from .transfer import Feed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class DeviceSampler:
             order = z_order(values, *extent(values))
             feed = Feed(self.device, [values[order], weights[order]])
         if feed.resident is None:
-            raise MemoryError(feed.shortage(values.nbytes + weights.nbytes))
+            raise OutOfMemory(feed.shortage(values.nbytes + weights.nbytes))
         self.feed = feed
         self.values: DeviceArray = feed.resident[0]
         self.weights: DeviceArray = feed.resident[1] if len(feed.resident) > 1 else None

@@ -132,20 +132,27 @@ class Feed:
         self.device.copy(array, copy)
         return copy
 
-    def chunks(self, step: int, quantum: int = 16) -> Iterator[tuple[int, int, list[DeviceArray]]]:
+    def chunks(
+        self, step: int, quantum: int = 16, beside: int = 0
+    ) -> Iterator[tuple[int, int, list[DeviceArray]]]:
         """Give first row, end, and rows on the device, ``step`` rows or fewer at a time.
 
-        Chunks start at multiples of ``quantum``. What is queued for a chunk may run
-        while the next one is on its way.
+        Chunks start at multiples of ``quantum``, and leave room for ``beside`` bytes a
+        row that are computed of three of them. What is queued for a chunk may run while
+        the next one is on its way.
         """
         if self.n_rows == 0:
             return
+        least = max(_MIN_ROWS, quantum)
+        if beside:
+            room = self.device.free_memory() // (4 * beside)
+            step = max(least, min(step, room) // quantum * quantum)
         if self.resident is not None:
             for start in range(0, self.n_rows, step):
                 stop = min(start + step, self.n_rows)
                 yield start, stop, [array[start:stop] for array in self.resident]
             return
-        step, buffers = self._buffers(step, quantum)
+        step, buffers = self._buffers(step, quantum, beside)
         used = [self.device.mark()] * 2
         for turn, start in enumerate(range(0, self.n_rows, step)):
             stop = min(start + step, self.n_rows)
@@ -156,10 +163,12 @@ class Feed:
             yield start, stop, rows
             used[slot] = self.device.mark()
 
-    def _buffers(self, step: int, quantum: int) -> tuple[int, list[list[DeviceArray]]]:
+    def _buffers(
+        self, step: int, quantum: int, beside: int
+    ) -> tuple[int, list[list[DeviceArray]]]:
         """Two sets of chunk buffers, of half the rows as often as they do not fit."""
         row_bytes = sum(array.nbytes // self.n_rows for array in self.host)
-        room = self.device.free_memory() // 4 // row_bytes
+        room = self.device.free_memory() // (3 * row_bytes + 4 * beside)
         least = max(_MIN_ROWS, quantum)
         rows = max(least, min(step, room, -(-self.n_rows // quantum) * quantum))
         while True:

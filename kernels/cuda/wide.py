@@ -12,8 +12,9 @@ from .points import CudaPoints
 
 MIN_FEATURES = 32
 
-# Products of a tile, which the next kernels read from the cache.
+# Products and points of a tile, which the next kernels read from the cache.
 _TILE_PRODUCTS = 2**22
+_TILE_POINTS = 2**12
 _THREADS = 128
 
 
@@ -56,7 +57,9 @@ class WidePoints(CudaPoints):
         distances: bool = False,
     ) -> Any:
         products = _Products(self, centers)
-        for start, stop, chunk in self.feed.chunks(self._chunk_rows(products.tile), products.tile):
+        beside = np.dtype(dtype).itemsize + 8 * distances
+        rows = self._chunk_rows(products.tile)
+        for start, stop, chunk in self.feed.chunks(rows, products.tile, beside):
             n = stop - start
             found = self.device.empty((n,), dtype) if target is None else target[start:stop]
             far = self.device.empty((n,), np.float64) if distances else None
@@ -83,7 +86,7 @@ class _Products:
         self.real = np.dtype(np.float64 if double else np.float32)
         # Twice the rounding error for the two sides of a difference, and some more.
         self.unit = self.real.type(1.25 * 2.0 ** (-52 if double else -23))
-        self.tile = max(256, _TILE_PRODUCTS // k // 256 * 256)
+        self.tile = min(max(256, _TILE_PRODUCTS // k // 256 * 256), _TILE_POINTS)
         norms = np.square(centers).sum(axis=1)
         with np.errstate(over="ignore"):
             self.largest = self.real.type(1.001 * np.sqrt(norms.max()))
