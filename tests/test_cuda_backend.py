@@ -13,7 +13,7 @@ from fastseg import dispatch
 from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cuda import points as cuda_points
-from fastseg.kernels.cuda import transfer
+from fastseg.kernels.cuda import transfer, wide
 from fastseg.kernels.cuda.centers import rounding_bound
 from fastseg.kernels.cuda.device import OutOfMemory
 from fastseg.kernels.cuda.points import Plan
@@ -169,10 +169,14 @@ class TestRoom:
 
     @needs_compiler
     @pytest.mark.parametrize("lazy", ["copies", "work"])
-    @pytest.mark.parametrize(("dtype", "d"), [("float32", 3), ("uint8", 5), ("float64", 40)])
-    def test_points_that_do_not_fit_are_sent_anew(self, dtype, d, lazy):
+    @pytest.mark.parametrize(
+        ("dtype", "n", "d"), [("float32", 20_011, 3), ("uint8", 20_011, 5), ("float64", 2011, 40)]
+    )
+    def test_points_that_do_not_fit_are_sent_anew(self, dtype, n, d, lazy, monkeypatch):
+        monkeypatch.setattr(wide, "_TILE_POINTS", 256)
+        monkeypatch.setattr(transfer, "_MIN_ROWS", 256)
         rng = np.random.default_rng(0)
-        points = (rng.random((20_011, d)) * 200).astype(dtype)
+        points = (rng.random((n, d)) * 200).astype(dtype)
         weights = rng.random(len(points))
         centers = points[:7].astype(np.float64)
         results = set()
@@ -180,8 +184,7 @@ class TestRoom:
             backend, _ = emulated(memory=memory, lazy=lazy)
             for w in (None, weights):
                 resident = backend.put(points, w)
-                if d < 32:
-                    assert (resident.feed.resident is None) == (memory < 2**30)
+                assert (resident.feed.resident is None) == (memory < 2**30)
                 partials = resident.accumulate(centers)
                 np.testing.assert_array_equal(
                     partials.weights, reference.accumulate(points, None, centers).weights
@@ -233,17 +236,19 @@ class TestRoom:
     def test_an_error_on_the_way_leaves_no_half_sum(self):
         points = np.random.default_rng(0).random((20_011, 3)).astype(np.float32)
         backend, _ = emulated(memory=200_000)
-        resident = backend.put(points)
-        whole = resident.accumulate(points[:3].astype(np.float64))
+        first, second, third = (points[i : i + 3].astype(np.float64) for i in (0, 3, 6))
+        expected = backend.put(points).accumulate(third)
 
         def stop(done, total):
             raise KeyboardInterrupt
 
+        resident = backend.put(points)
+        resident.accumulate(first)
         with pytest.raises(KeyboardInterrupt):
-            resident.accumulate(points[:3].astype(np.float64), stop)
-        again = resident.accumulate(points[:3].astype(np.float64))
-        np.testing.assert_array_equal(again.sums, whole.sums)
-        assert again.inertia == whole.inertia
+            resident.accumulate(second, stop)
+        again = resident.accumulate(third)
+        np.testing.assert_array_equal(again.sums, expected.sums)
+        assert again.inertia == expected.inertia
 
     @needs_compiler
     def test_memory_is_given_back(self):
@@ -345,6 +350,21 @@ def test_pinned_arrays_are_copied_directly(monkeypatch):
     labels = np.empty(5000, np.int32)
     backend.put(points).assign(points[:3], labels=labels)
     np.testing.assert_array_equal(labels, CpuBackend().put(points).assign(points[:3]))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize("k", [2, 60])
+def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
+    monkeypatch.setattr(cuda_points, "_MIN_PIECE", 2**17)
+    extreme = np.iinfo(dtype).max if dtype == "uint16" else np.iinfo(dtype).min
+    points = np.full((2**17 - 5, 1), extreme, dtype)
+    centers = extreme + 3.0 * np.arange(k)[:, None]
+    backend, device = emulated()
+    partials = backend.put(points).accumulate(centers)
+    assert device.launches == ["accumulate_int32" if k == 2 else "accumulate_shared"]
+    assert partials.sums[0, 0] == int(extreme) * len(points)
+    assert partials.weights[0] == len(points)
 
 
 def test_out_of_memory_is_a_memory_error():

@@ -163,9 +163,7 @@ class Feed:
             yield start, stop, rows
             used[slot] = self.device.mark()
 
-    def _buffers(
-        self, step: int, quantum: int, beside: int
-    ) -> tuple[int, list[list[DeviceArray]]]:
+    def _buffers(self, step: int, quantum: int, beside: int) -> tuple[int, list[list[DeviceArray]]]:
         """Two sets of chunk buffers, of half the rows as often as they do not fit."""
         row_bytes = sum(array.nbytes // self.n_rows for array in self.host)
         room = self.device.free_memory() // (3 * row_bytes + 4 * beside)
