@@ -1,6 +1,8 @@
 """The CUDA backend from image to labels: the CPU's bits, whatever the device has room for."""
 
 import gc
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -369,3 +371,24 @@ def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
 
 def test_out_of_memory_is_a_memory_error():
     assert issubclass(OutOfMemory, MemoryError)
+
+
+@needs_compiler
+def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
+    """So that it does not fail on the day there is a device."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    spec = importlib.util.spec_from_file_location("bench_cuda", folder / "cuda.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    monkeypatch.setattr(bench, "RUNS", 1)
+    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values", "flash"]
+    output = tmp_path / "results.txt"
+    bench.main(
+        ["--scale", "1e-5", "--output", str(output), *cases],
+        backend=emulated()[0],
+        about=lambda: ["device: emulated"],
+    )
+    lines = output.read_text().splitlines()
+    assert lines[0] == "device: emulated"
+    assert sum(": median " in line for line in lines) == 9
+    assert lines == capsys.readouterr().out.splitlines()

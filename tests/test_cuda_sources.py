@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
     nvrtc.library() is None, reason="no wheel nvidia-cuda-nvrtc, which compiles the CUDA kernels"
 )
 
+# CuPy compiles with it.
+AS_CUPY = ["--device-as-default-execution-space"]
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120")
 POINT_FILES = ("accumulate.cu", "accumulate_many.cu", "assign.cu")
 # Features of each width of a pack of points, and any number of them.
@@ -55,11 +57,11 @@ def named(case):
     return "-".join([case[0].removesuffix(".cu"), case[1], *macros])
 
 
-def compiled(file, architecture, options, *more):
+def compiled(file, architecture, options):
     return nvrtc.compile_cuda(
         source(file),
         file,
-        [f"--gpu-architecture={architecture}", "--ptxas-options=-v", *OPTIONS, *options, *more],
+        [f"-arch={architecture}", *AS_CUPY, "--ptxas-options=-v", *OPTIONS, *options],
     )
 
 

@@ -32,7 +32,7 @@ class ManyCenters:
     """Centres in device memory, and the argument of type ManyCenters that points to them."""
 
     def __init__(self, device: Device, centers: FloatArray) -> None:
-        self.exact: Any = device.to_device(np.ascontiguousarray(centers))
+        self.exact: Any = device.to_device(np.ascontiguousarray(centers, np.float64))
         self.rounded: Any = device.to_device(_rounded(centers))
         self.argument: Array = np.zeros(1, _MANY)
         self.argument["exact"] = device.address(self.exact)

@@ -91,7 +91,7 @@ class DeviceSampler:
             _THREADS,
             (
                 self.values, NULL if self.weights is None else self.weights,
-                self.device.to_device(np.ascontiguousarray(candidates)), np.int64(0),
+                self.device.to_device(np.ascontiguousarray(candidates, np.float64)), np.int64(0),
                 np.int64(self.n_points), np.int64(_PIECE), np.int32(n_candidates),
                 np.int32(self.n_features), self.closest, np.int32(update), totals,
             ),

@@ -92,7 +92,7 @@ class _Products:
             self.largest = self.real.type(1.001 * np.sqrt(norms.max()))
             self.norms = device.to_device(norms.astype(self.real))
             self.rounded = device.to_device(np.ascontiguousarray(centers.astype(self.real)))
-        self.exact = device.to_device(np.ascontiguousarray(centers))
+        self.exact = device.to_device(np.ascontiguousarray(centers, np.float64))
         self.shape = centers.shape
         rows = min(self.tile, points.n_points)
         self.products = device.empty((rows, k), self.real)
