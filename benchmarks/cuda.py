@@ -48,10 +48,10 @@ class Bench:
         if self.output is not None:
             print(line, file=self.output, flush=True)
 
-    def time(self, case, work, compared, runs=RUNS):
+    def time(self, case, work, compared):
         work()
         seconds = []
-        for _ in range(runs):
+        for _ in range(RUNS):
             began = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - began)

@@ -381,7 +381,7 @@ def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     monkeypatch.setattr(bench, "RUNS", 1)
-    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values", "flash"]
+    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values"]
     output = tmp_path / "results.txt"
     bench.main(
         ["--scale", "1e-5", "--output", str(output), *cases],

@@ -102,15 +102,10 @@ __device__ inline uint32 used_in_share(const uint32* table) {
 
 extern "C" __global__ void __launch_bounds__(THREADS) used_colors(
     const uint32* table,  // IN (2**24,)
-    uint32* n_used        // OUT (n_blocks,)
+    uint32* n_used        // INOUT (n_blocks,) zero
 ) {
-    __shared__ uint32 total;
-    if (threadIdx.x == 0) total = 0;
-    __syncthreads();
     const uint32 n = used_in_share(table);
-    if (n) atomicAdd(&total, n);
-    __syncthreads();
-    if (threadIdx.x == 0) n_used[blockIdx.x] = total;
+    if (n) atomicAdd(&n_used[blockIdx.x], n);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) list_colors(

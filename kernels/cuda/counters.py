@@ -146,7 +146,7 @@ class DeviceColors(DeviceCounter):
         """Take the counts out of the table before they can overflow."""
         n_blocks = _N_COLORS // _COLORS_OF_BLOCK
         options = defines(CODE=self.code)
-        n_used = self.device.empty((n_blocks,), np.uint32)
+        n_used = self.device.full((n_blocks,), np.uint32, 0)
         self.device.launch(
             ("count.cu", options, "used_colors"), n_blocks, _THREADS, (self.table, n_used)
         )
