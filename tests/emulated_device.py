@@ -62,7 +62,21 @@ def library(name, options):
 
 
 class DeviceArray(np.ndarray):
-    """Main memory that plays the device's."""
+    """Main memory that plays the device's: NumPy's functions do not take it."""
+
+    def __array_function__(self, function, types, arguments, options):
+        raise TypeError(f"{function.__name__} of NumPy was called on an array of a device")
+
+    def __array_ufunc__(self, function, method, *arguments, **options):
+        raise TypeError(f"{function.__name__} of NumPy was called on an array of a device")
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("an array of a device is not copied to the host unasked")
+
+
+def memory(array):
+    """The memory of a device array, for the device itself."""
+    return array.view(np.ndarray)
 
 
 class Stream:
@@ -138,11 +152,11 @@ class EmulatedDevice:
 
     def full(self, shape, dtype, value):
         array = self.empty(shape, dtype)
-        self.work.put(lambda: array.fill(value))
+        self.work.put(lambda: memory(array).fill(value))
         return array
 
     def copy(self, source, target):
-        self.work.put(lambda: np.copyto(target, source, casting="unsafe"))
+        self.work.put(lambda: np.copyto(memory(target), memory(source), casting="unsafe"))
 
     def pinned(self, n_bytes):
         return np.empty(n_bytes, np.uint8)
@@ -153,22 +167,22 @@ class EmulatedDevice:
     def to_device(self, array):
         target = self.empty(array.shape, array.dtype)
         values = array.copy()
-        self.work.put(lambda: np.copyto(target, values))
+        self.work.put(lambda: np.copyto(memory(target), values))
         return target
 
     def to_host(self, array):
         run(self.mark())
-        return np.array(array).view(np.ndarray)
+        return memory(array).copy()
 
     def send(self, pinned, target, after):
         assert isinstance(target, DeviceArray)
         if after is not None:
             self.incoming.put(lambda: run(after))
-        return self.incoming.put(lambda: np.copyto(target, pinned))
+        return self.incoming.put(lambda: np.copyto(memory(target), pinned))
 
     def fetch(self, array, pinned, after):
         self.outgoing.put(lambda: run(after))
-        return self.outgoing.put(lambda: np.copyto(pinned, array))
+        return self.outgoing.put(lambda: np.copyto(pinned, memory(array)))
 
     def mark(self):
         return self.work.put(lambda: None)
@@ -182,7 +196,7 @@ class EmulatedDevice:
     def multiply(self, a, b, out):
         def product():
             with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul(a, b.T, out=out)
+                np.matmul(memory(a), memory(b).T, out=memory(out))
 
         self.work.put(product)
 

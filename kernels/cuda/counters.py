@@ -28,7 +28,50 @@ def make_device_counter(
         return DeviceBins(device, dtype, n_features)
     if dtype == np.uint8 and n_features == 3:
         return DeviceColors(device, dtype, n_features)
-    return make_counter(dtype, n_features, n_threads)
+    return HostRows(device, make_counter(dtype, n_features, n_threads))
+
+
+class HostRows:
+    """Rows of any type and width, which the host counts wherever they are."""
+
+    may_give_up = True
+
+    def __init__(self, device: Device, counter: Counter) -> None:
+        self.device, self.counter = device, counter
+
+    @property
+    def full(self) -> bool:
+        """See `Counter.full`."""
+        return self.counter.full
+
+    @property
+    def pays(self) -> bool:
+        """See `Counter.pays`."""
+        return self.counter.pays
+
+    def add(self, pixels: Any, tick: Tick | None = None) -> None:
+        """See `Counter.add`."""
+        self.counter.add(self._on_host(pixels), tick)
+
+    def distinct(self) -> tuple[Array, Array]:
+        """See `Counter.distinct`."""
+        return self.counter.distinct()
+
+    def look_up(self, pixels: Any, table: Array, labels: Any, tick: Tick | None = None) -> None:
+        """See `Counter.look_up`."""
+        pixels = self._on_host(pixels)
+        if not self.device.owns(labels):
+            self.counter.look_up(pixels, table, labels, tick)
+            return
+        found = np.empty(len(pixels), labels.dtype)
+        self.counter.look_up(pixels, table, found, tick)
+        self.device.copy(self.device.to_device(found), self.device.wrap(labels))
+
+    def _on_host(self, pixels: Any) -> Array:
+        if not self.device.owns(pixels):
+            host: Array = pixels
+            return host
+        return np.ascontiguousarray(self.device.to_host(self.device.wrap(pixels)))
 
 
 class DeviceCounter:
