@@ -1,5 +1,7 @@
 """What only a GPU can show: many blocks, real streams, and other people's arrays."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,8 @@ def test_arrays_by_dlpack():
 def test_memory_goes_back_to_the_pool():
     cupy = pytest.importorskip("cupy")
     values = spread("float32", 3)
+    gc.collect()
     before = cupy.get_default_memory_pool().used_bytes()
     CudaBackend().put(values).accumulate(values[:8].astype(np.float64))
+    gc.collect()
     assert cupy.get_default_memory_pool().used_bytes() == before
