@@ -335,6 +335,20 @@ class TestPlan:
 
 
 @needs_compiler
+@pytest.mark.parametrize("d", [33, 300])
+def test_products_that_are_not_exact_enough_are_not_used(d):
+    backend, device = emulated()
+    device.exact_float32 = False
+    points = np.random.default_rng(0).random((400, d)).astype(np.float32)
+    centers = points[:5].astype(np.float64)
+    resident = backend.put(points)
+    partials, expected = resident.accumulate(centers), reference.accumulate(points, None, centers)
+    assert device.launches == ["accumulate_owned"]
+    np.testing.assert_allclose(partials.sums, expected.sums, rtol=1e-12)
+    np.testing.assert_array_equal(resident.assign(centers), reference.assign(points, centers)[0])
+
+
+@needs_compiler
 def test_one_launch_per_iteration():
     backend, device = emulated()
     points = backend.put(np.random.default_rng(0).random((9000, 3)).astype(np.float32))

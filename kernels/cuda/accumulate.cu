@@ -5,6 +5,8 @@
 #include "nearest.cuh"
 #include "rows.cuh"
 
+#define THREADS 128
+
 template <class Sum>
 __device__ void accumulate_columns(
     const POINT* points, const double* weights, const FewCenters& centers, int64 start,
@@ -15,44 +17,46 @@ __device__ void accumulate_columns(
     __shared__ double scratch[WARP];
     __shared__ double exact[FEW];
     Sum* columns = reinterpret_cast<Sum*>(shared) + threadIdx.x;
+    // 32-bit sums are of points that weigh one, which the compiler then knows.
+    const bool weighted = sizeof(Sum) == sizeof(double) && weights;
     const int width = n_features + 1;
     const int n_sums = centers.n_clusters * width;
     const int64 n_pieces = (n_points + piece_size - 1) / piece_size;
-    for (int i = threadIdx.x; i < centers.n_clusters * n_features; i += blockDim.x) {
+    for (int i = threadIdx.x; i < centers.n_clusters * n_features; i += THREADS) {
         exact[i] = centers.exact[i];
     }
     __syncthreads();
     for (int64 piece = start / piece_size + blockIdx.x; piece * piece_size < stop;
          piece += gridDim.x) {
         const int64 last = (piece + 1) * piece_size < stop ? (piece + 1) * piece_size : stop;
-        for (int c = 0; c < n_sums; ++c) columns[c * blockDim.x] = Sum(0);
+        for (int c = 0; c < n_sums; ++c) columns[c * THREADS] = Sum(0);
         double inertia = 0.0;
         for (int64 i = piece * piece_size + threadIdx.x * PACK; i < last;
-             i += blockDim.x * PACK) {
+             i += THREADS * PACK) {
             const Rows x(points, i - start, last - start, n_features);
             int labels[PACK];
             nearest(x, centers, exact, labels);
 #pragma unroll
             for (int p = 0; p < PACK; ++p) {
                 if (i + p >= last) break;
-                const double w = weights ? weights[i - start + p] : 1.0;
-                Sum* mine = columns + labels[p] * width * blockDim.x;
+                const double w = weighted ? weights[i - start + p] : 1.0;
+                Sum* mine = columns + labels[p] * width * THREADS;
 #pragma unroll
                 for (int f = 0; f < x.n_features(); ++f) {
-                    mine[f * blockDim.x] +=
-                        weights ? Sum(__dmul_rn(w, double(x.value(p, f)))) : Sum(x.value(p, f));
+                    mine[f * THREADS] +=
+                        weighted ? Sum(__dmul_rn(w, double(x.value(p, f)))) : Sum(x.value(p, f));
                 }
-                mine[x.n_features() * blockDim.x] += Sum(w);
+                mine[x.n_features() * THREADS] += Sum(w);
                 inertia += __dmul_rn(
                     w, exact_distance(x, p, exact + labels[p] * x.n_features()));
             }
         }
         __syncthreads();
         double* row = rows + piece * (n_sums + 1);
-        for (int c = threadIdx.x / WARP; c < n_sums; c += blockDim.x / WARP) {
-            const Sum* column = reinterpret_cast<Sum*>(shared) + c * blockDim.x;
+        for (int c = threadIdx.x / WARP; c < n_sums; c += THREADS / WARP) {
+            const Sum* column = reinterpret_cast<Sum*>(shared) + c * THREADS;
             double sum = 0.0;
-            for (int i = threadIdx.x % WARP; i < blockDim.x; i += WARP) sum += double(column[i]);
+            for (int i = threadIdx.x % WARP; i < THREADS; i += WARP) sum += double(column[i]);
             sum = warp_sum(sum);
             if (threadIdx.x % WARP == 0) row[c] = sum;
         }
@@ -77,13 +81,13 @@ __device__ void accumulate_columns(
 
 #if INTEGER
 // A piece has too few points for 32 bits to overflow.
-extern "C" __global__ void __launch_bounds__(128, 4) accumulate_int32(ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(THREADS, 4) accumulate_int32(ARGUMENTS) {
     accumulate_columns<int32>(points, weights, centers, start, stop, n_points, piece_size,
                               n_features, rows, tickets, sums);
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(128, 4) accumulate_float64(ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(THREADS, 4) accumulate_float64(ARGUMENTS) {
     accumulate_columns<float64>(points, weights, centers, start, stop, n_points, piece_size,
                                 n_features, rows, tickets, sums);
 }

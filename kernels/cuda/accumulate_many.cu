@@ -78,11 +78,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) accumulate_owned(ARGUME
     const int width = n_features + 1;
     const int n_sums = centers.n_clusters * width;
     const int64 n_pieces = (n_points + piece_size - 1) / piece_size;
-    // A team has a thread for each channel and one for the weight; it owns the clusters
-    // whose last bits are its number.
+    // A team has a thread for each channel and one for the weight, or is all threads; it
+    // owns the clusters whose last bits are its number.
     int n_teams = 1;
     while (2 * n_teams * width <= THREADS) n_teams *= 2;
-    const int team = threadIdx.x / width, f = threadIdx.x % width;
+    const int team = threadIdx.x / width;
     for (int64 piece = start / piece_size + blockIdx.x; piece * piece_size < stop;
          piece += gridDim.x) {
         const int64 last = (piece + 1) * piece_size < stop ? (piece + 1) * piece_size : stop;
@@ -113,8 +113,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) accumulate_owned(ARGUME
                     if ((label & (n_teams - 1)) != team) continue;
                     const int64 at = first - start + q;
                     const double w = weights ? weights[at] : 1.0;
-                    const double x = f < n_features ? double(points[at * n_features + f]) : 1.0;
-                    row[int64(label) * width + f] += __dmul_rn(w, x);
+                    for (int f = threadIdx.x % width; f < width; f += THREADS) {
+                        const double x =
+                            f < n_features ? double(points[at * n_features + f]) : 1.0;
+                        row[int64(label) * width + f] += __dmul_rn(w, x);
+                    }
                 }
             }
             __syncthreads();
