@@ -110,7 +110,7 @@ def rgb_iteration(bench):
 def fitted(bench, backend, pixels, start, labels):
     """Count, iterate to convergence, and label: on what the pixels are on."""
     counter = backend.counter(np.dtype(np.uint8), 3)
-    counter.add(pixels)
+    counter.add(pixels, again=True)
     values, counts = counter.distinct()
     points = backend.put(values, counts.astype(np.float64), repeated=True)
     run = lloyd(points, start)
@@ -150,7 +150,7 @@ def grey(bench):
 
     def optimum(backend, pixels, labels):
         counter = backend.counter(values.dtype, 1)
-        counter.add(pixels)
+        counter.add(pixels, again=True)
         found, counts = counter.distinct()
         weights = counts.astype(np.float64)
         best = optimal_1d(found[:, 0], weights, 4, n_threads=None, progress=Progress())

@@ -131,7 +131,7 @@ def measure(backend: Backend, n_points: int) -> Costs:
 
 def _count(backend: Backend, pixels: Any) -> None:
     counter = backend.counter(pixels.dtype, pixels.shape[1])
-    counter.add(pixels)
+    counter.add(pixels, again=True)
     values, _ = counter.distinct()
     labels = np.empty(len(pixels), np.uint8)
     counter.look_up(pixels, np.zeros(len(values), np.uint8), labels)

@@ -120,7 +120,7 @@ class EmulatedDevice:
         self.used = 0
         self.guarded = []
         self.launches = []
-        self.largest = 0
+        self.sent = 0
 
     def free_memory(self):
         return self.memory - self.used
@@ -142,7 +142,6 @@ class EmulatedDevice:
         whole = np.full(n_bytes + 3 * GUARD, 0xA5, np.uint8)
         start = GUARD + -whole.ctypes.data % GUARD
         self.used += n_bytes
-        self.largest = max(self.largest, n_bytes)
         weakref.finalize(whole, self._freed, n_bytes)
         self.guarded.append((weakref.ref(whole), start, n_bytes))
         return whole[start : start + n_bytes].view(dtype).reshape(shape).view(DeviceArray)
@@ -176,6 +175,7 @@ class EmulatedDevice:
 
     def send(self, pinned, target, after):
         assert isinstance(target, DeviceArray)
+        self.sent += pinned.nbytes
         if after is not None:
             self.incoming.put(lambda: run(after))
         return self.incoming.put(lambda: np.copyto(memory(target), pinned))

@@ -14,8 +14,8 @@ import fastseg
 from fastseg import dispatch
 from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
+from fastseg.kernels.cuda import counters, transfer, wide
 from fastseg.kernels.cuda import points as cuda_points
-from fastseg.kernels.cuda import transfer, wide
 from fastseg.kernels.cuda.centers import rounding_bound
 from fastseg.kernels.cuda.device import OutOfMemory
 from fastseg.kernels.cuda.points import Plan
@@ -226,6 +226,23 @@ class TestRoom:
         counter.look_up(pixels, values[:, 0].astype(np.uint8), labels)
         np.testing.assert_array_equal(labels, pixels[:, 0])
         assert device.launches.count("count_bins") > 3
+
+    @needs_compiler
+    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize("again", [True, False])
+    def test_pixels_that_are_needed_again_are_sent_once(self, again, lazy, monkeypatch):
+        monkeypatch.setattr(counters, "_CHUNK", 4096)
+        pixels = np.random.default_rng(0).integers(0, 9, (30_000, 3)).astype(np.uint8)
+        backend, device = emulated(lazy=lazy)
+        counter = backend.counter(pixels.dtype, 3)
+        counter.add(pixels, again=again)
+        values, _ = counter.distinct()
+        labels = np.empty(len(pixels), np.int32)
+        if not again:
+            pixels = pixels[::-1].copy()
+        counter.look_up(pixels, np.arange(len(values), dtype=np.int32), labels)
+        np.testing.assert_array_equal(values[labels], pixels)
+        assert device.sent == (1 if again else 2) * pixels.nbytes
 
     @needs_compiler
     def test_no_room_at_all_is_told_with_the_sizes(self):

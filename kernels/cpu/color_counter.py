@@ -30,7 +30,7 @@ class ColorCounter(TableCounter):
         self.singles: list[Array] = []  # codes of pixels beyond whole words
         self.order = np.empty(0, np.uint32)
 
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+    def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         words, head, tail = _words(pixels)
         self.singles += [_color_codes(pixels[:head]), _color_codes(pixels[tail:])]

@@ -49,7 +49,7 @@ class HostRows:
         """See `Counter.pays`."""
         return self.counter.pays
 
-    def add(self, pixels: Any, tick: Tick | None = None) -> None:
+    def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         self.counter.add(self._on_host(pixels), tick)
 
@@ -75,7 +75,7 @@ class HostRows:
 
 
 class DeviceCounter:
-    """What the counters share: pixels sent once to be counted, and once for their labels."""
+    """What the counters share: pixels that are sent to be counted, and their labels back."""
 
     may_give_up = False
     full = False
@@ -85,6 +85,8 @@ class DeviceCounter:
         self.device = device
         self.dtype, self.n_features = dtype, n_features
         self.code = f"uint{8 * min(2, dtype.itemsize * n_features)}"
+        # An array that will be looked up, and what the device was sent of it.
+        self.kept: tuple[Any, Feed] | None = None
 
     def launch(self, kernel: tuple[str, str], n: int, *arguments: Any, label: str = "") -> None:
         """Run a kernel of count.cu or look_up.cu over n pixels."""
@@ -92,11 +94,15 @@ class DeviceCounter:
         n_blocks = min(-(-n // (16 * _THREADS)), 8 * self.device.n_multiprocessors)
         self.device.launch((kernel[0], options, kernel[1]), n_blocks, _THREADS, arguments)
 
-    def feed(self, pixels: Any) -> Feed:
-        """Pixels as they come: they are not kept."""
-        if self.device.owns(pixels):
-            pixels = self.device.wrap(pixels)
-        return Feed(self.device, [pixels], keep=False)
+    def feed(self, pixels: Any, again: bool = False) -> Feed:
+        """Pixels on the device, or on their way; to be kept if they are needed again."""
+        if self.kept is not None and self.kept[0] is pixels and not again:
+            return self.kept[1]
+        there = self.device.wrap(pixels) if self.device.owns(pixels) else pixels
+        feed = Feed(self.device, [there], keep=0.5 if again else 0.0)
+        if again:
+            self.kept = pixels, feed
+        return feed
 
     def labelled(
         self, kernel: str, pixels: Any, table: DeviceArray, labels: Any, tick: Tick | None
@@ -131,10 +137,10 @@ class DeviceBins(DeviceCounter):
         self.bins = device.full((2 ** (8 * np.dtype(self.code).itemsize),), np.uint64, 0)
         self.order: Array = np.empty(0, np.int64)
 
-    def add(self, pixels: Any, tick: Tick | None = None) -> None:
+    def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         origin = None
-        for start, stop, (chunk,) in self.feed(pixels).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
             if origin is None:
                 # A guess at the lowest value: a wrong one costs time alone.
                 sample = self.device.to_host(chunk[:1024]).astype(np.int64)
@@ -172,9 +178,9 @@ class DeviceColors(DeviceCounter):
         self.parts: list[tuple[Array, Array]] = []
         self.codes: Array = np.empty(0, np.uint32)
 
-    def add(self, pixels: Any, tick: Tick | None = None) -> None:
+    def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
-        for start, stop, (chunk,) in self.feed(pixels).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
             if self.n_counted + stop - start >= 2**32:
                 self._empty_table()
             self.n_counted += stop - start

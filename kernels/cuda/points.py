@@ -93,7 +93,10 @@ class CudaPoints:
         self.dtype = np.dtype(values.dtype)
         self.repeated = repeated
         self.n_threads = n_threads
-        self.feed = Feed(device, [values] if weights is None else [values, weights])
+        arrays = [values] if weights is None else [values, weights]
+        # What is computed needs room as well.
+        self.feed = Feed(device, arrays, keep=0.8)
+        self.feed.load()
         self.options = compiled_for(self.dtype, self.n_features)
         self._scratch: tuple[Plan, list[DeviceArray]] | None = None
 

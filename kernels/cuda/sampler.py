@@ -46,7 +46,8 @@ class DeviceSampler:
             if points.on_device:
                 values, weights = self.device.to_host(values), self.device.to_host(weights)
             order = z_order(values, *extent(values))
-            feed = Feed(self.device, [values[order], weights[order]])
+            feed = Feed(self.device, [values[order], weights[order]], keep=0.8)
+            feed.load()
         if feed.resident is None:
             raise OutOfMemory(feed.shortage(values.nbytes + weights.nbytes))
         self.feed = feed

@@ -6,6 +6,7 @@ computes on what came before.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -97,32 +98,31 @@ class Outbox:
 class Feed:
     """Rows of arrays of equal length, chunk by chunk on the device.
 
-    They are kept there as a whole where they fit and are to be used again; else each
-    pass sends them anew.
+    With ``keep`` they stay there as a whole after the first pass, or after `load`, where
+    they take at most that share of the free memory; else each pass sends them anew.
     """
 
-    def __init__(self, device: Device, arrays: Sequence[Any], *, keep: bool = True) -> None:
+    def __init__(self, device: Device, arrays: Sequence[Any], *, keep: float = 0.0) -> None:
         self.device = device
         self.n_rows = len(arrays[0])
         self.inbox = Inbox(device)
         self.host: list[Array] = []
         self.resident: list[DeviceArray] | None = None
+        self.room: list[DeviceArray] | None = None
         if device.owns(arrays[0]):
             self.resident = [self._aligned(array) for array in arrays]
             return
         self.host = list(arrays)
-        # What is computed needs room as well.
         needed = sum(array.nbytes for array in arrays)
-        if keep and 1.2 * needed < device.free_memory():
-            try:
-                targets = [device.empty(array.shape, array.dtype) for array in arrays]
-            except OutOfMemory:
-                return
-            # New memory may be that of an array whose last use is still queued.
-            ready = device.mark()
-            for array, target in zip(arrays, targets, strict=True):
-                self.inbox.send(array, target, ready)
-            self.resident = targets
+        if 0 < needed < keep * device.free_memory():
+            with contextlib.suppress(OutOfMemory):
+                self.room = [device.empty(array.shape, array.dtype) for array in arrays]
+
+    def load(self) -> None:
+        """Send everything now, if there is room for it."""
+        if self.room is not None:
+            for _ in self.chunks(self.n_rows):
+                pass
 
     def _aligned(self, array: DeviceArray) -> DeviceArray:
         """The array or a copy that is usable: a slice of another one may start anywhere."""
@@ -151,6 +151,17 @@ class Feed:
             for start in range(0, self.n_rows, step):
                 stop = min(start + step, self.n_rows)
                 yield start, stop, [array[start:stop] for array in self.resident]
+            return
+        if self.room is not None:
+            # New memory may be that of an array whose last use is still queued.
+            ready = self.device.mark()
+            for start in range(0, self.n_rows, step):
+                stop = min(start + step, self.n_rows)
+                rows = [array[start:stop] for array in self.room]
+                for array, target in zip(self.host, rows, strict=True):
+                    self.inbox.send(array[start:stop], target, ready)
+                yield start, stop, rows
+            self.resident, self.room = self.room, None
             return
         step, buffers = self._buffers(step, quantum, beside)
         used = [self.device.mark()] * 2
