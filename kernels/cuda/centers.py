@@ -23,7 +23,7 @@ def few_centers(centers: FloatArray) -> Array:
     argument = np.zeros(1, _FEW)
     argument["exact"][0, : centers.size] = centers.ravel()
     argument["rounded"][0, : centers.size] = _rounded(centers).ravel()
-    argument["bound"][0] = rounding_bound(centers)
+    argument["bound"][0] = _squared(rounding_bound(centers))
     argument["n_clusters"] = len(centers)
     return argument
 
@@ -37,7 +37,7 @@ class ManyCenters:
         self.argument: Array = np.zeros(1, _MANY)
         self.argument["exact"] = device.address(self.exact)
         self.argument["rounded"] = device.address(self.rounded)
-        self.argument["bound"][0] = rounding_bound(centers)
+        self.argument["bound"][0] = _squared(rounding_bound(centers))
         self.argument["n_clusters"] = len(centers)
 
 
@@ -58,6 +58,12 @@ def rounding_bound(centers: FloatArray) -> tuple[float, float, float]:
         slack * 2 * u * m * n_features**0.5,
         slack * n_features * min((u * m) ** 2, 1e30) + 1e-37,
     )
+
+
+def _squared(bound: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Bound with b squared; where float32 ends no gap is larger anyway."""
+    a, b, c = bound
+    return a, min(b * b, 3e38), c
 
 
 def _rounded(centers: FloatArray) -> Array:

@@ -21,9 +21,14 @@ __device__ inline double exact_distance(const Rows& rows, int p, const double* c
 // What float32 distances to the best two centres may be wrong by together, where the
 // second is ``d``: a x d + b x sqrt(d) + c.
 struct Bound {
-    float a, b, c;
+    float a, b_squared, c;
 
-    __device__ float of(float d) const { return a * d + b * sqrtf(d) + c; }
+    // Whether the gap is larger. Squared, for a root costs as much as a distance; written
+    // so that infinities and what is no number do not decide.
+    __device__ bool decides(float best, float second) const {
+        const float left = (second - best) - (a * second + c);
+        return left > 0.0f && left * left > b_squared * second;
+    }
 };
 
 // Few centres travel with the launch, into constant memory.
@@ -90,8 +95,7 @@ __device__ void nearest_filtered(
     if (centers.n_clusters == 1) return;
 #pragma unroll
     for (int p = 0; p < PACK; ++p) {
-        // Written so that infinities and what is no number are decided in float64 too.
-        if (!(second[p] - best[p] > centers.bound.of(second[p]))) {
+        if (!centers.bound.decides(best[p], second[p])) {
             labels[p] = nearest_exact(rows, p, exact, centers.n_clusters);
         }
     }
