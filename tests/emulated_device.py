@@ -119,6 +119,7 @@ class EmulatedDevice:
         self.incoming, self.outgoing = Stream(lazy == "copies"), Stream(lazy == "copies")
         self.used = 0
         self.guarded = []
+        self.kept = []  # memory goes back in the order of the work, as in CuPy's pool
         self.launches = []
         self.sent = 0
 
@@ -138,11 +139,16 @@ class EmulatedDevice:
         dtype = np.dtype(dtype)
         n_bytes = int(np.prod(shape)) * dtype.itemsize
         if n_bytes > self.free_memory():
+            run(self.mark())
+            self.kept.clear()
+        if n_bytes > self.free_memory():
             raise OutOfMemory(f"{n_bytes} bytes")
         whole = np.full(n_bytes + 3 * GUARD, 0xA5, np.uint8)
         start = GUARD + -whole.ctypes.data % GUARD
         self.used += n_bytes
         weakref.finalize(whole, self._freed, n_bytes)
+        if self.work.lazy:
+            self.kept = [*self.kept, whole] if self.work.queue else [whole]
         self.guarded.append((weakref.ref(whole), start, n_bytes))
         return whole[start : start + n_bytes].view(dtype).reshape(shape).view(DeviceArray)
 
