@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,25 +29,28 @@ _PASSES = 20
 class Costs:
     """Seconds of the parts of a fit on one backend.
 
-    ``start`` of any fit; ``count`` of a pixel that is counted and gets its label by a
+    ``first`` of the first fit in a process, which imports and loads kernels; ``start`` of
+    any fit; ``count`` of a pixel that is counted and gets its label by a
     look-up; ``send`` of a byte of points that are not counted; ``visit`` of such a point
     in each pass, and ``distance`` of it for each cluster and channel.
     """
 
+    first: float
     start: float
     count: float
     send: float
     visit: float
     distance: float
 
-    def seconds(self, problem: Problem) -> float:
-        """Time that a problem is expected to take."""
+    def seconds(self, problem: Problem, *, used: bool = True) -> float:
+        """Time that a problem is expected to take, on a backend that was used before or not."""
         n, d = problem.n_points, problem.n_features
         dtype = np.dtype(problem.dtype)
+        start = self.start + (0.0 if used else self.first)
         if dtype.kind in "iu" and dtype.itemsize * d <= 3:
-            return self.start + n * self.count
+            return start + n * self.count
         each = self.visit + problem.n_clusters * d * self.distance
-        return self.start + n * (d * dtype.itemsize * self.send + _PASSES * each)
+        return start + n * (d * dtype.itemsize * self.send + _PASSES * each)
 
 
 @dataclass(frozen=True)
@@ -102,11 +107,24 @@ def save_calibration(calibration: Calibration) -> Path:
 
 def calibrate(backends: dict[str, Backend], n_points: int = 2**22) -> Calibration:
     """Measure the costs of backends that can be used."""
-    costs = {name: measure(backend, n_points) for name, backend in backends.items()}
+    costs = {
+        name: measure(backend, n_points, first_use(name)) for name, backend in backends.items()
+    }
     return Calibration(machine(), costs)
 
 
-def measure(backend: Backend, n_points: int) -> Costs:
+def first_use(name: str) -> float:
+    """Seconds by which the first use of a backend makes a process longer."""
+    begin = "import numpy; from fastseg.dispatch import backend_named; p = numpy.ones((9, 3)); "
+    use = f"backend_named({name!r}).put(p).accumulate(p[:2])"
+
+    def work(code: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    return max(0.0, _seconds(work(begin + use), 3) - _seconds(work(begin), 3))
+
+
+def measure(backend: Backend, n_points: int, first: float) -> Costs:
     """Costs of one backend, on made-up points and pixels of three channels."""
     rng = np.random.default_rng(0)
     points = rng.random((n_points, 3), np.float32)
@@ -121,6 +139,7 @@ def measure(backend: Backend, n_points: int) -> Costs:
     counted = _seconds(lambda: _count(backend, pixels))
     counted_few = _seconds(lambda: _count(backend, pixels[:1000]))
     return Costs(
+        first=first,
         start=max(start, counted_few),
         count=max(0.0, counted - counted_few) / n_points,
         send=max(0.0, put - start - short * n_points) / points.nbytes,
@@ -137,12 +156,12 @@ def _count(backend: Backend, pixels: Any) -> None:
     counter.look_up(pixels, np.zeros(len(values), np.uint8), labels)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], runs: int = 5) -> float:
     """Median time of some runs, after one that compiles."""
     work()
     times = []
-    for _ in range(5):
+    for _ in range(runs):
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return sorted(times)[2]
+    return sorted(times)[runs // 2]

@@ -11,6 +11,9 @@ from .kernels.backend import Backend, Problem
 # In the order in which they are told of; the first one needs nothing but this package.
 BACKENDS = ("cpu", "cuda")
 
+# Those that this process has chosen before: imported, and their kernels loaded.
+_used: set[str] = set()
+
 
 @cache
 def backend_named(name: str) -> Backend:
@@ -55,8 +58,12 @@ def choose_backend(problem: Problem, name: str = "auto") -> Choice:
     ValueError
         If there is no backend of that name, or it cannot run, with the reason.
     """
-    if name == "auto":
-        return _cheapest(problem)
+    choice = _cheapest(problem) if name == "auto" else _named(problem, name)
+    _used.add(choice.backend.name)
+    return choice
+
+
+def _named(problem: Problem, name: str) -> Choice:
     if name not in BACKENDS:
         names = ", ".join(repr(n) for n in ["auto", *BACKENDS])
         raise ValueError(f"backend must be one of {names}, got {name!r}")
@@ -74,7 +81,11 @@ def _reason_against(problem: Problem, name: str) -> str | None:
 def _cheapest(problem: Problem) -> Choice:
     calibration = load_calibration()
     if isinstance(calibration, Calibration):
-        costs = {n: c.seconds(problem) for n, c in calibration.costs.items() if n in BACKENDS}
+        costs = {
+            n: c.seconds(problem, used=n in _used)
+            for n, c in calibration.costs.items()
+            if n in BACKENDS
+        }
         words = ", ".join(f"{n} {seconds:.2g} s" for n, seconds in costs.items())
         reasons: list[str] = []
         for name in sorted(costs, key=lambda n: costs[n]):

@@ -48,8 +48,9 @@ def test_info_describes_the_installation(capsys):
 
 def test_info_calibrates(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FASTSEG_CALIBRATION", str(tmp_path / "new" / "calibration.json"))
-    measured = costs.Costs(start=1.0, count=2.0, send=3.0, visit=4.0, distance=5.0)
-    monkeypatch.setattr(costs, "measure", lambda backend, n_points: measured)
+    measured = costs.Costs(first=0.0, start=1.0, count=2.0, send=3.0, visit=4.0, distance=5.0)
+    monkeypatch.setattr(costs, "first_use", lambda name: 0.0)
+    monkeypatch.setattr(costs, "measure", lambda backend, n_points, first: measured)
     assert json.loads(run(capsys, "info", "--json"))["calibration"] == "not calibrated"
     usable = [name for name, missing in fastseg.available_backends().items() if missing is None]
     facts = json.loads(run(capsys, "info", "--calibrate", "--json"))

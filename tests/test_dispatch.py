@@ -22,8 +22,10 @@ SMALL = Problem(10**3, 3, 8, "float32")
 def calibrated(tmp_path, monkeypatch):
     """A file of made-up costs: one backend starts quickly, the other one is quick later."""
     monkeypatch.setenv("FASTSEG_CALIBRATION", str(tmp_path / "costs" / "calibration.json"))
-    quick, late = Costs(0.0, 1e-9, 0.0, 1e-9, 1e-10), Costs(0.5, 1e-11, 1e-11, 1e-11, 1e-12)
+    quick = Costs(0.0, 0.0, 1e-9, 0.0, 1e-9, 1e-10)
+    late = Costs(9.0, 0.5, 1e-11, 1e-11, 1e-11, 1e-12)
     calibration = Calibration(costs.machine(), {"cpu": quick, "cuda": late})
+    monkeypatch.setattr(dispatch, "_used", {"cpu", "cuda"})
     path = costs.save_calibration(calibration)
     assert costs.load_calibration() == calibration
     return path
@@ -50,10 +52,17 @@ def test_the_least_cost_decides(calibrated, usable_cuda):
     assert "cuda: it takes up to 4096 clusters, and 5000 are asked for" in choice.reason
 
 
+def test_what_the_first_use_costs_counts_once(calibrated, usable_cuda, monkeypatch):
+    monkeypatch.setattr(dispatch, "_used", {"cpu"})
+    assert dispatch.choose_backend(LARGE).backend.name == "cpu"
+    assert dispatch.choose_backend(LARGE, "cuda").reason == "asked for"
+    assert dispatch.choose_backend(LARGE).backend.name == "cuda"
+
+
 def test_costs_add_up():
-    parts = Costs(start=1.0, count=2.0, send=3.0, visit=5.0, distance=7.0)
+    parts = Costs(first=100.0, start=1.0, count=2.0, send=3.0, visit=5.0, distance=7.0)
     assert parts.seconds(Problem(10, 3, 4, "uint8")) == 1 + 10 * 2
-    assert parts.seconds(Problem(10, 1, 4, "uint16")) == 1 + 10 * 2
+    assert parts.seconds(Problem(10, 1, 4, "uint16"), used=False) == 100 + 1 + 10 * 2
     assert parts.seconds(Problem(10, 3, 4, "float32")) == 1 + 10 * (12 * 3 + 20 * (5 + 12 * 7))
 
 
@@ -85,11 +94,14 @@ def test_costs_of_another_machine_are_not_used(calibrated, usable_cuda, monkeypa
 
 
 @needs_compiler
-def test_costs_are_measured_on_every_backend():
+def test_costs_are_measured_on_every_backend(monkeypatch):
+    assert costs.first_use("cpu") > 0  # it imports Numba
+    monkeypatch.setattr(costs, "first_use", lambda name: 7.0)
     backends = {"cpu": dispatch.backend_named("cpu"), "cuda": emulated()[0]}
     measured = costs.calibrate(backends, n_points=2000)
     assert list(measured.costs) == ["cpu", "cuda"]
     for found in measured.costs.values():
+        assert found.first == 7.0
         assert found.start > 0
         assert found.seconds(SMALL) > found.start
 
