@@ -143,10 +143,9 @@ class Feed:
         """
         if self.n_rows == 0:
             return
-        least = max(_MIN_ROWS, quantum)
         if beside:
             room = self.device.free_memory() // (4 * beside)
-            step = max(least, min(step, room) // quantum * quantum)
+            step = max(_MIN_ROWS, quantum, min(step, room)) // quantum * quantum
         if self.resident is not None:
             for start in range(0, self.n_rows, step):
                 stop = min(start + step, self.n_rows)
