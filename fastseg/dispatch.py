@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+from .costs import Calibration, load_calibration
 from .kernels.backend import Backend, Problem
 
+# In the order in which they are told of; the first one needs nothing but this package.
+BACKENDS = ("cpu", "cuda")
 
-def _backends() -> list[Backend]:
-    """All backends, the first that can run being the choice of "auto"."""
+# Those that this process has chosen before: imported, and their kernels loaded.
+_used: set[str] = set()
+
+
+@cache
+def backend_named(name: str) -> Backend:
+    """Backend of one of the names in BACKENDS."""
+    if name == "cuda":
+        from .kernels.cuda import CudaBackend
+
+        return CudaBackend()
     from .kernels.cpu import CpuBackend
 
-    return [CpuBackend()]
+    return CpuBackend()
 
 
 @dataclass(frozen=True)
@@ -31,33 +44,60 @@ def available_backends() -> dict[str, str | None]:
         Name of each backend; None where it can be used on this machine, else the
         reason why it cannot.
     """
-    return {backend.name: backend.unavailable() for backend in _backends()}
+    return {name: backend_named(name).unavailable() for name in BACKENDS}
 
 
 def choose_backend(problem: Problem, name: str = "auto") -> Choice:
-    """Backend for a problem: the named one, or for "auto" the first that can run.
+    """Backend for a problem: the named one, or for "auto" the one that costs least time.
+
+    What a backend costs is known where `fastseg info --calibrate` has measured it on
+    this machine; without that "auto" is the CPU.
 
     Raises
     ------
     ValueError
         If there is no backend of that name, or it cannot run, with the reason.
     """
-    backends = _backends()
-    against = {b.name: b.unavailable() or b.reason_against(problem) for b in backends}
-    if name == "auto":
-        usable = [b for b in backends if against[b.name] is None]
-        if not usable:
-            reasons = "; ".join(f"{n}: {reason}" for n, reason in against.items())
-            raise ValueError(f"no backend can run this problem ({reasons})")
-        others = [f"{n}: {reason}" for n, reason in against.items() if reason is not None]
-        alone = (
-            "the only backend of this version" if len(backends) == 1 else "the first that can run"
-        )
-        return Choice(usable[0], "; ".join([alone, *others]))
-    for backend in backends:
-        if backend.name == name:
-            if against[name] is not None:
-                raise ValueError(f"backend={name!r} cannot run this: {against[name]}")
-            return Choice(backend, "asked for")
-    names = ", ".join(repr(n) for n in ["auto", *against])
-    raise ValueError(f"backend must be one of {names}, got {name!r}")
+    choice = _cheapest(problem) if name == "auto" else _named(problem, name)
+    _used.add(choice.backend.name)
+    return choice
+
+
+def _named(problem: Problem, name: str) -> Choice:
+    if name not in BACKENDS:
+        names = ", ".join(repr(n) for n in ["auto", *BACKENDS])
+        raise ValueError(f"backend must be one of {names}, got {name!r}")
+    against = _reason_against(problem, name)
+    if against is not None:
+        raise ValueError(f"backend={name!r} cannot run this: {against}")
+    return Choice(backend_named(name), "asked for")
+
+
+def _reason_against(problem: Problem, name: str) -> str | None:
+    backend = backend_named(name)
+    return backend.unavailable() or backend.reason_against(problem)
+
+
+def _cheapest(problem: Problem) -> Choice:
+    calibration = load_calibration()
+    if isinstance(calibration, Calibration):
+        costs = {
+            n: c.seconds(problem, used=n in _used)
+            for n, c in calibration.costs.items()
+            if n in BACKENDS
+        }
+        words = ", ".join(f"{n} {seconds:.2g} s" for n, seconds in costs.items())
+        reasons: list[str] = []
+        for name in sorted(costs, key=lambda n: costs[n]):
+            against = _reason_against(problem, name)
+            if against is None:
+                reason = "; ".join([f"the least of the expected times: {words}", *reasons])
+                return Choice(backend_named(name), reason)
+            reasons.append(f"{name}: {against}")
+        reason = "; ".join(reasons)
+    else:
+        reason = calibration
+    against = _reason_against(problem, "cpu")
+    if against is not None:
+        raise ValueError(f"no backend can run this problem (cpu: {against})")
+    return Choice(backend_named("cpu"), f"the default: {reason}")

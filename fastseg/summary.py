@@ -55,7 +55,8 @@ def summarize(
     n = len(pixels)
     for start in range(0, n, _PIECE if counter.may_give_up else n):
         piece = pixels[start : start + _PIECE] if counter.may_give_up else pixels
-        counter.add(piece, None if tick is None else _shifted(tick, start, n))
+        told = None if tick is None else _shifted(tick, start, n)
+        counter.add(piece, told, again=piece is pixels)
         if counter.full:
             break
     # Asked at the end alone, so that the order of the pixels does not decide.

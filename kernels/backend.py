@@ -161,8 +161,12 @@ class Counter(Protocol):
     def pays(self) -> bool:
         """Whether clustering the distinct values is cheaper than clustering the pixels."""
 
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
-        """Count pixels (n, n_features), C-contiguous."""
+    def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
+        """Count pixels (n, n_features), C-contiguous.
+
+        ``again`` promises that `look_up` will be given this very array, unchanged: a
+        device may then keep what it was sent.
+        """
 
     def distinct(self) -> tuple[Array, Array]:
         """Distinct values (m, n_features) in ascending order, and their counts (m,) int64."""

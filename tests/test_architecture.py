@@ -16,6 +16,7 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["arrays", "progress", "io"],
+    ["costs"],
     ["drawing", "dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver"],
     ["optimal_1d", "ward", "functional"],

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as pillow
 
 import fastseg
+from fastseg import costs
 from fastseg.cli import main
 from fastseg.cli.terminal import Bar
 
@@ -43,6 +44,21 @@ def test_info_describes_the_installation(capsys):
     assert facts["fastseg"] == fastseg.__version__
     assert facts["backends"] == fastseg.available_backends()
     assert facts["threads"] >= 1
+
+
+def test_info_calibrates(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FASTSEG_CALIBRATION", str(tmp_path / "new" / "calibration.json"))
+    measured = costs.Costs(first=0.0, start=1.0, count=2.0, send=3.0, visit=4.0, distance=5.0)
+    monkeypatch.setattr(costs, "first_use", lambda name: 0.0)
+    monkeypatch.setattr(costs, "measure", lambda backend, n_points, first: measured)
+    assert json.loads(run(capsys, "info", "--json"))["calibration"] == "not calibrated"
+    usable = [name for name, missing in fastseg.available_backends().items() if missing is None]
+    facts = json.loads(run(capsys, "info", "--calibrate", "--json"))
+    assert facts["calibration"] == ", ".join(usable)
+    kept = costs.load_calibration()
+    assert kept == costs.Calibration(costs.machine(), dict.fromkeys(usable, measured))
+    assert main(["info", "--calibrate", "a.png"]) == 2
+    assert "leave INPUT out" in capsys.readouterr().err
 
 
 def test_info_describes_an_image(tmp_path, monkeypatch, capsys):

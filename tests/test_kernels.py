@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cuda_backends import ALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,9 +11,8 @@ from fastseg.kernels.backend import DTYPES, Farthest, Problem
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cpu import points as cpu
 
-BACKENDS = [CpuBackend()]
-
-# Sizes that divide neither tiles nor chunks, features on both sides of unrolling.
+# Sizes that divide neither tiles nor chunks nor pieces; features on both sides of
+# unrolling and of matrix products; sums for every way in which a kernel keeps them.
 SHAPES = [
     (1, 1, 1),
     (511, 1, 4),
@@ -21,6 +21,8 @@ SHAPES = [
     (700, 5, 17),
     (333, 16, 6),
     (301, 17, 5),
+    (259, 3, 130),
+    (270, 40, 9),
 ]
 
 
@@ -40,7 +42,7 @@ def case(dtype, n, d, k, weighted):
     return points, weights, centers
 
 
-@pytest.fixture(params=BACKENDS, ids=lambda b: b.name)
+@pytest.fixture(params=ALL)
 def backend(request):
     return request.param
 

@@ -228,7 +228,7 @@ class TestRefusals:
             ({"method": "best"}, "method must be one of 'auto', .*'ward', got 'best'"),
             ({"color_space": "hsv"}, "color_space must be one of 'rgb', 'lab'.*, got 'hsv'"),
             ({"color_space": "lab"}, "color_space='lab' needs the three channels .* has 1"),
-            ({"backend": "cuda"}, "backend must be one of 'auto', 'cpu', got 'cuda'"),
+            ({"backend": "tpu"}, "backend must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
             ({"init": "best"}, "init must be 'k-means\\+\\+', 'random' or an array"),
             ({"init": [[1.0, 2.0], [3.0, 4.0]]}, "features of the data 1"),
             ({"init": [1.0, 2.0, 3.0]}, "number of clusters 2"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cuda_backends import CUDA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +32,9 @@ def pixels_of(dtype, d, n=400, seed=0):
     return np.random.default_rng(seed).integers(low, 4, (n, d)).astype(dtype)
 
 
-def count(pixels, pieces=1, n_threads=2):
-    counter = CpuBackend().counter(pixels.dtype, pixels.shape[1], n_threads=n_threads)
+def count(pixels, pieces=1, n_threads=2, backend=None):
+    backend = backend or CpuBackend()
+    counter = backend.counter(pixels.dtype, pixels.shape[1], n_threads=n_threads)
     for piece in np.array_split(pixels, pieces):
         counter.add(np.ascontiguousarray(piece))
     return Summary(*counter.distinct(), counter)
@@ -45,6 +47,25 @@ def test_a_summary_is_what_unique_finds(dtype, d, n):
     values, inverse, counts = np.unique(pixels, axis=0, return_inverse=True, return_counts=True)
     for pieces, n_threads in [(1, 1), (1, 3), (3, 2)]:
         found = count(pixels, pieces, n_threads)
+        assert found.values.dtype == pixels.dtype
+        np.testing.assert_array_equal(found.values, values)
+        np.testing.assert_array_equal(found.counts, counts)
+        for label_type in (np.uint8, np.uint16, np.int32):
+            table = (np.arange(len(values)) % 251 + 1).astype(label_type)
+            labels = np.zeros(n, label_type)
+            found.counter.look_up(pixels, table, labels)
+            np.testing.assert_array_equal(labels, table[inverse.ravel()])
+
+
+@pytest.mark.parametrize("backend", CUDA)
+@pytest.mark.parametrize("n", [1, 15, 1001, 5000])
+@pytest.mark.parametrize(("dtype", "d"), [kind for kind in KINDS if kind[0] != "float64"])
+def test_a_summary_on_a_device_is_that_of_the_cpu(backend, dtype, d, n):
+    pixels = pixels_of(dtype, d, n)
+    pixels[n // 3 : 2 * n // 3] = pixels[0]  # flat areas are counted at once
+    values, inverse, counts = np.unique(pixels, axis=0, return_inverse=True, return_counts=True)
+    for pieces in (1, 3):
+        found = count(pixels, pieces, backend=backend)
         assert found.values.dtype == pixels.dtype
         np.testing.assert_array_equal(found.values, values)
         np.testing.assert_array_equal(found.counts, counts)

@@ -237,13 +237,21 @@ def compare(input_: str, as_json: bool, **given: Any) -> None:
 @cli.command()
 @click.argument("input_", metavar="[INPUT]", required=False)
 @options.max_pixels
+@click.option(
+    "--calibrate", is_flag=True,
+    help="Measure what each backend costs on this machine (some seconds), for --backend auto.",
+)  # fmt: skip
 @options.as_json
-def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
+def info(input_: str | None, max_pixels: int | None, calibrate: bool, as_json: bool) -> None:
     """Describe this installation, or the image INPUT."""
     from .facts import describe, installation
     from .source import Source
     from .terminal import fact_lines
 
+    if calibrate and input_ is not None:
+        raise click.UsageError("--calibrate measures the machine: leave INPUT out.")
+    if calibrate:
+        _calibrate()
     if input_ is None:
         facts = installation()
     else:
@@ -251,6 +259,14 @@ def info(input_: str | None, max_pixels: int | None, as_json: bool) -> None:
             facts = describe(Source(input_, max_pixels=max_pixels), bar)
     for line in [json_line(facts)] if as_json else fact_lines(facts):
         click.echo(line)
+
+
+def _calibrate() -> None:
+    from ..costs import calibrate, save_calibration
+    from ..dispatch import available_backends, backend_named
+
+    usable = [name for name, missing in available_backends().items() if missing is None]
+    save_calibration(calibrate({name: backend_named(name) for name in usable}))
 
 
 @cli.command()

@@ -22,9 +22,11 @@ def installation() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
+    from ..costs import Calibration, load_calibration
     from ..kernels.cpu.jit import cache_folder
     from ..kernels.cpu.threads import resolve_n_threads
 
+    calibration = load_calibration()
     return {
         "fastseg": __version__,
         "python": platform.python_version(),
@@ -32,6 +34,9 @@ def installation() -> dict[str, Any]:
         "numba": version("numba"),
         "platform": platform.platform(),
         "backends": available_backends(),
+        "calibration": (
+            ", ".join(calibration.costs) if isinstance(calibration, Calibration) else calibration
+        ),
         "threads": resolve_n_threads(),
         "cache": cache_folder(),  # None: every process compiles anew
     }

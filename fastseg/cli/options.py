@@ -151,9 +151,9 @@ def _color_spaces() -> tuple[str, ...]:
 
 
 def _backends() -> tuple[str, ...]:
-    from .. import available_backends
+    from ..dispatch import BACKENDS
 
-    return ("auto", *available_backends())
+    return ("auto", *BACKENDS)
 
 
 _COUNT = click.IntRange(min=1)

@@ -23,7 +23,7 @@ class BinCounter(TableCounter):
         self.totals = np.zeros(2 ** (8 * self.code.itemsize), np.int64)
         self.order = np.empty(0, np.int64)
 
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+    def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         codes = self._codes(pixels)
         kernel = compiled(

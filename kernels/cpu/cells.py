@@ -60,10 +60,8 @@ class Cells:
 
     def __init__(self, values: Array, weights: FloatArray, n_threads: int) -> None:
         self.n_threads = n_threads
-        # Channel by channel: along rows of a few values NumPy is slow.
-        low = np.array([channel.min() for channel in values.T], np.float64)
-        high = np.array([channel.max() for channel in values.T], np.float64)
-        self.order = _z_order(values, low, high)
+        low, high = extent(values)
+        self.order = z_order(values, low, high)
         n, d = values.shape
         n_cells = -(-n // filtering.CELL)
         self.planes = np.empty((n_cells, d, filtering.CELL), values.dtype)
@@ -246,7 +244,16 @@ class Cells:
         )
 
 
-def _z_order(values: Array, low: FloatArray, high: FloatArray) -> Array:
+def extent(values: Array) -> tuple[FloatArray, FloatArray]:
+    """Smallest and largest value of each channel."""
+    # Channel by channel: along rows of a few values NumPy is slow.
+    return (
+        np.array([channel.min() for channel in values.T], np.float64),
+        np.array([channel.max() for channel in values.T], np.float64),
+    )
+
+
+def z_order(values: Array, low: FloatArray, high: FloatArray) -> Array:
     """Order of points along the Z-order curve; equal places keep their order."""
     n, d = values.shape
     # The number of the point takes the lower half of what is sorted.

@@ -30,7 +30,7 @@ class ColorCounter(TableCounter):
         self.singles: list[Array] = []  # codes of pixels beyond whole tiles
         self.order = np.empty(0, np.uint32)
 
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+    def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         n_tiles = len(pixels) // count.TILE
         self.singles.append(_color_codes(pixels[n_tiles * count.TILE :]))

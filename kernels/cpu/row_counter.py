@@ -50,7 +50,7 @@ class RowCounter(TableCounter):
     def _n_rows(self) -> int:
         return sum(share.n_rows for share in self.shares)
 
-    def add(self, pixels: Array, tick: Tick | None = None) -> None:
+    def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         kernel = compiled(
             count.count_rows,

@@ -1,0 +1,179 @@
+// Lets g++ compile the CUDA kernels and run them on the CPU, one fibre for each thread of
+// a block, so that barriers, shuffles and votes mean what they mean on a device. Blocks
+// run one after the other; every other one runs its threads backwards, so that a result
+// that hangs on the order of threads between two barriers differs from the right one.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <csetjmp>
+#include <tuple>
+#include <ucontext.h>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __grid_constant__
+#define __launch_bounds__(...)
+#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::dynamic_shared)
+
+struct Index { unsigned x = 0, y = 0, z = 0; };
+static Index threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+constexpr int MAX_THREADS = 1024, STACK = 1 << 16, LANES = 32;
+enum State { READY, AT_WARP, AT_BLOCK, DONE };
+
+struct Fibre {
+    jmp_buf at;
+    ucontext_t start;
+    State state;
+    bool started = false;
+};
+
+static Fibre fibres[MAX_THREADS];
+static char* stacks;
+static jmp_buf scheduler;
+static ucontext_t home;
+static unsigned current;
+static uint64_t exchanged[MAX_THREADS];
+alignas(16) static char dynamic_shared[1 << 18];
+static void (*body)(void*);
+static void* arguments;
+
+inline void leave(State state) {
+    fibres[current].state = state;
+    if (!_setjmp(fibres[current].at)) _longjmp(scheduler, 1);
+}
+
+inline void run_forever() {
+    for (;;) {
+        body(arguments);
+        leave(DONE);
+    }
+}
+
+inline void resume(unsigned thread) {
+    Fibre& fibre = fibres[thread];
+    current = thread;
+    threadIdx.x = thread;
+    if (_setjmp(scheduler)) return;
+    if (fibre.started) _longjmp(fibre.at, 1);
+    fibre.started = true;
+    getcontext(&fibre.start);
+    fibre.start.uc_stack.ss_sp = stacks + size_t(thread) * STACK;
+    fibre.start.uc_stack.ss_size = STACK;
+    fibre.start.uc_link = &home;
+    makecontext(&fibre.start, run_forever, 0);
+    setcontext(&fibre.start);
+}
+
+// Release the threads from ``first`` to ``end`` if all of them wait in ``state``.
+inline bool release(unsigned first, unsigned end, State state) {
+    for (unsigned t = first; t < end; ++t)
+        if (fibres[t].state != state) return false;
+    for (unsigned t = first; t < end; ++t) fibres[t].state = READY;
+    return true;
+}
+
+inline const char* run_block() {
+    const unsigned n = blockDim.x;
+    for (unsigned t = 0; t < n; ++t) fibres[t].state = READY;
+    for (;;) {
+        bool moved = false, done = true;
+        for (unsigned i = 0; i < n; ++i) {
+            const unsigned t = blockIdx.x % 2 ? n - 1 - i : i;
+            if (fibres[t].state == READY) {
+                resume(t);
+                moved = true;
+            }
+            done = done && fibres[t].state == DONE;
+        }
+        if (done) return nullptr;
+        for (unsigned w = 0; w < n; w += LANES) moved |= release(w, w + LANES < n ? w + LANES : n, AT_WARP);
+        moved |= release(0, n, AT_BLOCK);
+        if (!moved) return "some threads wait at a barrier that others do not reach";
+    }
+}
+
+template <class... Parameters>
+const char* launch(void (*kernel)(Parameters...), unsigned grid, unsigned block, void** values) {
+    typedef std::tuple<void (*)(Parameters...), void**> Call;
+    Call call(kernel, values);
+    if (!stacks) stacks = static_cast<char*>(std::malloc(size_t(MAX_THREADS) * STACK));
+    body = [](void* pointer) {
+        Call& call = *static_cast<Call*>(pointer);
+        [&]<size_t... I>(std::index_sequence<I...>) {
+            std::get<0>(call)(
+                *static_cast<std::remove_const_t<Parameters>*>(std::get<1>(call)[I])...);
+        }(std::index_sequence_for<Parameters...>{});
+    };
+    arguments = &call;
+    gridDim.x = grid;
+    blockDim.x = block;
+    for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
+        std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
+        if (const char* error = run_block()) {
+            for (Fibre& fibre : fibres) fibre.started = false;
+            return error;
+        }
+    }
+    return nullptr;
+}
+
+template <class Value>
+Value exchange(Value value, unsigned lane) {
+    std::memcpy(&exchanged[current], &value, sizeof value);
+    leave(AT_WARP);
+    std::memcpy(&value, &exchanged[current / LANES * LANES + lane % LANES], sizeof value);
+    leave(AT_WARP);
+    return value;
+}
+
+}  // namespace emulator
+
+inline void __syncthreads() { emulator::leave(emulator::AT_BLOCK); }
+inline void __threadfence() {}
+
+template <class Value>
+Value __shfl_xor_sync(unsigned, Value value, int mask) {
+    return emulator::exchange(value, (emulator::current % 32) ^ mask);
+}
+template <class Value>
+Value __shfl_sync(unsigned, Value value, int lane) {
+    return emulator::exchange(value, lane);
+}
+inline unsigned __ballot_sync(unsigned, int predicate) {
+    using namespace emulator;
+    exchanged[current] = predicate != 0;
+    leave(AT_WARP);
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < LANES; ++lane) {
+        bits |= unsigned(exchanged[current / LANES * LANES + lane]) << lane;
+    }
+    leave(AT_WARP);
+    return bits;
+}
+inline int __all_sync(unsigned mask, int predicate) {
+    return __ballot_sync(mask, predicate) == 0xffffffffu;
+}
+
+template <class Value>
+Value atomicAdd(Value* at, Value value) {
+    const Value before = *at;
+    *at += value;
+    return before;
+}
+template <class Value>
+Value __ldcg(const Value* at) { return *at; }
+
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dsub_rn(double a, double b) { return a - b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline float __int_as_float(int bits) { float x; std::memcpy(&x, &bits, 4); return x; }
+inline double __longlong_as_double(long long bits) { double x; std::memcpy(&x, &bits, 8); return x; }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+using std::fmax, std::fmin, std::sqrt;

@@ -1,0 +1,426 @@
+"""The CUDA backend from image to labels: the CPU's bits, whatever the device has room for."""
+
+import gc
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_backends import CUDA, emulated, needs_compiler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastseg
+from fastseg import dispatch
+from fastseg.kernels import reference
+from fastseg.kernels.cpu import CpuBackend
+from fastseg.kernels.cuda import counters, transfer, wide
+from fastseg.kernels.cuda import points as cuda_points
+from fastseg.kernels.cuda.centers import rounding_bound
+from fastseg.kernels.cuda.device import OutOfMemory
+from fastseg.kernels.cuda.points import Plan
+
+named = dispatch.backend_named
+
+
+@pytest.fixture(params=CUDA)
+def cuda(request, monkeypatch):
+    """The CUDA backend, which backend="cuda" then means as well."""
+    use(request.param, monkeypatch)
+    return request.param
+
+
+def use(backend, monkeypatch):
+    monkeypatch.setattr(
+        dispatch, "backend_named", lambda name: backend if name == "cuda" else named(name)
+    )
+
+
+def picture(shape, dtype, seed=0, spread=1.0):
+    """Smooth areas with noise: many pixels are near the borders of clusters."""
+    rng = np.random.default_rng(seed)
+    base = rng.random(shape[-1]) + np.add.outer(
+        np.linspace(0, 1, shape[0]), np.linspace(0, 2, shape[1])
+    )[..., None] * rng.random(shape[-1])
+    values = (base + rng.normal(0, 0.1, shape)) * 40 * spread
+    return values.astype(dtype) if np.dtype(dtype).kind == "f" else values.round().astype(dtype)
+
+
+IMAGES = {
+    "rgb": picture((61, 53, 3), "uint8"),
+    "grey": picture((61, 53, 1), "uint8")[..., 0],
+    "16-bit": picture((47, 51, 1), "uint16", spread=200)[..., 0],
+    "signed": picture((47, 51, 1), "int16", spread=9)[..., 0] - np.int16(300),
+    "four channels": picture((31, 37, 4), "uint8"),
+    "sixteen bits, three channels": picture((31, 37, 3), "uint16", spread=50),
+    "many channels": picture((13, 17, 40), "uint8"),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("k", [2, 9])
+def test_integer_images_get_the_bits_of_the_cpu(cuda, name, k):
+    axis = -1 if IMAGES[name].ndim == 3 else None
+    options = {"random_state": 3, "method": "lloyd", "n_init": 2, "channel_axis": axis}
+    ours = fastseg.segment(IMAGES[name], k, backend="cuda", **options)
+    theirs = fastseg.segment(IMAGES[name], k, backend="cpu", **options)
+    assert (ours.backend, theirs.backend) == ("cuda", "cpu")
+    np.testing.assert_array_equal(ours.init_centers, theirs.init_centers)
+    np.testing.assert_array_equal(ours.centers, theirs.centers)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.n_iter == theirs.n_iter
+    np.testing.assert_allclose(ours.inertia, theirs.inertia, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [3, 40])
+def test_float_images_agree_with_the_cpu(cuda, dtype, d):
+    image = picture((29, 31, d), dtype)
+    options = {"init": image.reshape(-1, d)[[7, 300, 555, 801]], "channel_axis": -1, "tol": 0}
+    ours = fastseg.segment(image, 4, backend="cuda", **options)
+    theirs = fastseg.segment(image, 4, backend="cpu", **options)
+    np.testing.assert_allclose(ours.centers, theirs.centers, rtol=1e-12)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+
+
+def test_the_optimum_of_one_channel_and_other_colour_spaces(cuda):
+    for name, options in [("grey", {}), ("rgb", {"color_space": "lab", "random_state": 0})]:
+        ours, theirs = (
+            fastseg.segment(IMAGES[name], 3, backend=b, **options) for b in ("cuda", "cpu")
+        )
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.centers, theirs.centers, rtol=1e-12)
+
+
+def test_estimator_predict_and_scan_take_the_backend(cuda):
+    rows = IMAGES["rgb"].reshape(-1, 3)
+    ours, theirs = (fastseg.KMeans(5, random_state=1, backend=b).fit(rows) for b in ("cuda", "cpu"))
+    assert ours.backend_ == "cuda"
+    np.testing.assert_array_equal(ours.cluster_centers_, theirs.cluster_centers_)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.predict(rows[:99]), theirs.labels_[:99])
+    image = IMAGES["rgb"]
+    scans = [fastseg.scan(image, [2, 3], random_state=0, backend=b) for b in ("cuda", "cpu")]
+    np.testing.assert_array_equal(scans[0].best, scans[1].best)
+    model = fastseg.segment(image, 4, random_state=0, backend="cuda")
+    np.testing.assert_array_equal(model.predict(image, backend="cuda"), model.labels)
+
+
+def test_empty_clusters_take_the_same_points(cuda):
+    rows = np.repeat(np.arange(12, dtype=np.uint8) ** 2, 5)[:, None] * np.array([1, 2, 1], np.uint8)
+    init = np.concatenate([rows[:2].astype(float), np.full((3, 3), 1000.0)])
+    ours, theirs = (fastseg.KMeans(5, init=init, backend=b).fit(rows) for b in ("cuda", "cpu"))
+    np.testing.assert_array_equal(ours.cluster_centers_, theirs.cluster_centers_)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+
+
+class TestNearTies:
+    """Where float32 cannot decide: exact ties, and gaps of a rounding error of float64."""
+
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+    @pytest.mark.parametrize("offset", [0.0, 2.0**-40, -(2.0**-40)])
+    def test_points_midway_between_centres(self, cuda, dtype, offset):
+        ramp = np.arange(0, 200, dtype=dtype)
+        points = np.stack([ramp, ramp[::-1], ramp], axis=1)
+        centers = np.array([[20.0, 0, 0], [60.0 + offset, 0, 0], [20.0, 0, 0], [100.0, 0, 0]])
+        for center in (centers, centers[::-1].copy()):
+            labels = cuda.put(points).assign(center)
+            np.testing.assert_array_equal(labels, reference.assign(points, center)[0])
+
+    @pytest.mark.parametrize("d", [3, 40])
+    def test_a_large_offset_with_a_small_spread(self, cuda, d):
+        rng = np.random.default_rng(0)
+        points = (1e5 + rng.normal(0, 1, (1500, d))).astype(np.float32)
+        centers = points[:8].astype(np.float64) + 1e-3
+        labels = cuda.put(points).assign(centers)
+        np.testing.assert_array_equal(labels, reference.assign(points, centers)[0])
+
+    @pytest.mark.parametrize("scale", [1e-25, 1e25, 3e38])
+    def test_squares_beyond_the_range_of_float32(self, cuda, scale):
+        rng = np.random.default_rng(0)
+        for d in (3, 40):
+            points = (rng.random((700, d)) * scale).astype(np.float32)
+            centers = points[:6].astype(np.float64)
+            labels = cuda.put(points).assign(centers)
+            np.testing.assert_array_equal(labels, reference.assign(points, centers)[0])
+
+    @given(st.integers(1, 16), st.floats(-30, 30), st.floats(-30, 30), st.integers(0, 99))
+    @settings(max_examples=60, deadline=None)
+    def test_float32_is_never_wrong_by_more_than_the_bound(self, d, log_scale, log_offset, seed):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(0, 2.0**log_scale, (50, d)) + 2.0**log_offset
+        points = points.astype(np.float32)
+        centers = rng.normal(0, 2.0**log_scale, (20, d)) + 2.0**log_offset
+        exact = reference.distances(points, centers)
+        rounded = np.zeros((50, 20), np.float32)
+        for f in range(d):
+            t = points[:, f, None] - centers.astype(np.float32)[None, :, f]
+            rounded += t * t
+        a, b, c = rounding_bound(centers)
+        bound = (a * rounded + b * np.sqrt(rounded.astype(np.float64)) + c) / 2
+        assert (np.abs(rounded - exact) <= bound).all()
+
+
+class TestRoom:
+    """Any amount of memory gives the same bits, or a clear error."""
+
+    @pytest.fixture(autouse=True)
+    def small_buffers(self, monkeypatch):
+        monkeypatch.setattr(transfer, "PINNED_BYTES", 5000)
+        monkeypatch.setattr(cuda_points, "_LABEL_CHUNK", 4096)
+
+    @needs_compiler
+    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize(
+        ("dtype", "n", "d"), [("float32", 20_011, 3), ("uint8", 20_011, 5), ("float64", 2011, 40)]
+    )
+    def test_points_that_do_not_fit_are_sent_anew(self, dtype, n, d, lazy, monkeypatch):
+        monkeypatch.setattr(wide, "_TILE_POINTS", 256)
+        monkeypatch.setattr(transfer, "_MIN_ROWS", 256)
+        rng = np.random.default_rng(0)
+        points = (rng.random((n, d)) * 200).astype(dtype)
+        weights = rng.random(len(points))
+        centers = points[:7].astype(np.float64)
+        results = set()
+        for memory in (2**30, 2 * points.nbytes // 3):
+            backend, _ = emulated(memory=memory, lazy=lazy)
+            for w in (None, weights):
+                resident = backend.put(points, w)
+                assert (resident.feed.resident is None) == (memory < 2**30)
+                partials = resident.accumulate(centers)
+                np.testing.assert_array_equal(
+                    partials.weights, reference.accumulate(points, None, centers).weights
+                ) if w is None else None
+                labels = resident.assign(centers, labels=np.empty(len(points), np.uint8))
+                far = resident.farthest(centers, 5)
+                results.add(
+                    (
+                        w is None,
+                        partials.sums.tobytes(),
+                        partials.weights.tobytes(),
+                        partials.inertia,
+                        labels.tobytes(),
+                        far.distances.tobytes(),
+                    )
+                )
+                sampler = resident.sampler()
+                total = sampler.add(centers[0])
+                closest = reference.distances(points, centers[:1])[:, 0]
+                expected = closest.sum() if w is None else closest @ w
+                np.testing.assert_allclose(total, expected, rtol=1e-12)
+                del resident, sampler
+                gc.collect()
+        assert len(results) == 2
+
+    @needs_compiler
+    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    def test_pixels_are_counted_chunk_by_chunk(self, lazy):
+        pixels = np.random.default_rng(0).integers(0, 9, (30_000, 1)).astype(np.uint16)
+        backend, device = emulated(memory=2**19 + 40_000, lazy=lazy)
+        counter = backend.counter(pixels.dtype, 1)
+        counter.add(pixels)
+        values, counts = counter.distinct()
+        np.testing.assert_array_equal(counts, np.bincount(pixels[:, 0]))
+        labels = np.empty(len(pixels), np.uint8)
+        device.memory += 2**17  # for the table of labels
+        counter.look_up(pixels, values[:, 0].astype(np.uint8), labels)
+        np.testing.assert_array_equal(labels, pixels[:, 0])
+        assert device.launches.count("count_bins") > 3
+
+    @needs_compiler
+    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize("again", [True, False])
+    def test_pixels_that_are_needed_again_are_sent_once(self, again, lazy, monkeypatch):
+        monkeypatch.setattr(counters, "_CHUNK", 4096)
+        pixels = np.random.default_rng(0).integers(0, 9, (30_000, 3)).astype(np.uint8)
+        backend, device = emulated(lazy=lazy)
+        counter = backend.counter(pixels.dtype, 3)
+        counter.add(pixels, again=again)
+        values, _ = counter.distinct()
+        labels = np.empty(len(pixels), np.int32)
+        if not again:
+            pixels = pixels[::-1].copy()
+        counter.look_up(pixels, np.arange(len(values), dtype=np.int32), labels)
+        np.testing.assert_array_equal(values[labels], pixels)
+        assert device.sent == (1 if again else 2) * pixels.nbytes
+
+    @needs_compiler
+    def test_no_room_at_all_is_told_with_the_sizes(self):
+        points = np.random.default_rng(0).random((50_000, 3))
+        backend, _ = emulated(memory=20_000)
+        with pytest.raises(MemoryError, match=r"0\.0 MiB free, but .* MiB are needed .* 50000"):
+            backend.put(points).accumulate(points[:2])
+
+    @needs_compiler
+    def test_an_error_on_the_way_leaves_no_half_sum(self):
+        points = np.random.default_rng(0).random((20_011, 3)).astype(np.float32)
+        backend, _ = emulated(memory=200_000)
+        first, second, third = (points[i : i + 3].astype(np.float64) for i in (0, 3, 6))
+        expected = backend.put(points).accumulate(third)
+
+        def stop(done, total):
+            raise KeyboardInterrupt
+
+        resident = backend.put(points)
+        resident.accumulate(first)
+        with pytest.raises(KeyboardInterrupt):
+            resident.accumulate(second, stop)
+        again = resident.accumulate(third)
+        np.testing.assert_array_equal(again.sums, expected.sums)
+        assert again.inertia == expected.inertia
+
+    @needs_compiler
+    def test_memory_is_given_back(self):
+        backend, device = emulated()
+        points = np.zeros((5000, 3), np.float32)
+        backend.put(points).accumulate(np.eye(3))
+        gc.collect()
+        assert device.used == 0
+
+
+class TestDeviceArrays:
+    """Arrays that are on the device already stay there, and so do their labels."""
+
+    def on_device(self, backend, array):
+        return backend.device().to_device(np.ascontiguousarray(array))
+
+    @pytest.mark.parametrize("start", [0, 1])
+    def test_points_in_place_or_copied_where_they_are_not_aligned(self, cuda, start):
+        device = cuda.device()
+        points = (np.random.default_rng(0).random((3000, 3)) * 255).astype(np.uint8)
+        weights = np.random.default_rng(1).integers(1, 5, 3000).astype(np.float64)
+        centers = points[:5].astype(np.float64)
+        there = self.on_device(cuda, points)[start:]
+        resident = cuda.put(there, self.on_device(cuda, weights)[start:])
+        in_place = device.address(resident.feed.resident[0]) == device.address(there)
+        assert in_place == (start == 0)
+        labels = resident.assign(centers)
+        assert device.owns(labels)
+        expected, _ = reference.assign(points[start:], centers)
+        np.testing.assert_array_equal(device.to_host(labels), expected)
+        target = device.full((3000,), np.uint8, 77)[start:]
+        assert resident.assign(centers, labels=target, first_label=1) is target
+        np.testing.assert_array_equal(device.to_host(target), expected + 1)
+        partials = resident.accumulate(centers)
+        theirs = reference.accumulate(points[start:], weights[start:], centers)
+        np.testing.assert_array_equal(partials.sums, theirs.sums)
+
+    @pytest.mark.parametrize("start", [0, 1])
+    @pytest.mark.parametrize(("dtype", "d"), [("uint8", 3), ("uint16", 1), ("uint8", 4)])
+    def test_pixels_are_counted_and_looked_up(self, cuda, dtype, d, start):
+        device = cuda.device()
+        pixels = np.random.default_rng(0).integers(0, 5, (2000, d)).astype(dtype)
+        there = self.on_device(cuda, pixels)[start:]
+        counter = cuda.counter(pixels.dtype, d)
+        counter.add(there)
+        values, _ = counter.distinct()
+        expected, inverse = np.unique(pixels[start:], axis=0, return_inverse=True)
+        np.testing.assert_array_equal(values, expected)
+        labels = device.full((2000,), np.int32, -1)[start:]
+        counter.look_up(there, np.arange(len(values), dtype=np.int32), labels)
+        np.testing.assert_array_equal(device.to_host(labels), inverse.ravel())
+
+
+class TestPlan:
+    @given(
+        st.integers(1, 10**10),
+        st.integers(1, 31),
+        st.integers(1, 4096),
+        st.booleans(),
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_pieces_cover_the_points_and_their_sums_fit(self, n, d, k, integers):
+        plan = Plan.of(n, d, k, integers)
+        assert (plan.n_pieces - 1) * plan.piece < n <= plan.n_pieces * plan.piece
+        assert plan.shared_bytes <= 40 * 2**10
+        n_sums = k * (d + 1)
+        assert plan.n_groups * (n_sums + 1) <= max(2 * 2**18, n * n_sums / 2**23)
+        if plan.kernel[1] == "accumulate_int32":
+            assert plan.piece / plan.n_threads * 65535 < 2**31
+
+    def test_each_kernel_has_its_share(self):
+        kernels = {
+            Plan.of(10**6, d, k, integers).kernel[1]
+            for d, k, integers in [(3, 8, True), (3, 8, False), (3, 64, True), (3, 64, False)]
+        }
+        assert kernels == {
+            "accumulate_int32",
+            "accumulate_float64",
+            "accumulate_shared",
+            "accumulate_owned",
+        }
+
+
+@needs_compiler
+@pytest.mark.parametrize("d", [33, 300])
+def test_products_that_are_not_exact_enough_are_not_used(d):
+    backend, device = emulated()
+    device.exact_float32 = False
+    points = np.random.default_rng(0).random((400, d)).astype(np.float32)
+    centers = points[:5].astype(np.float64)
+    resident = backend.put(points)
+    partials, expected = resident.accumulate(centers), reference.accumulate(points, None, centers)
+    assert device.launches == ["accumulate_owned"]
+    np.testing.assert_allclose(partials.sums, expected.sums, rtol=1e-12)
+    np.testing.assert_array_equal(resident.assign(centers), reference.assign(points, centers)[0])
+
+
+@needs_compiler
+def test_one_launch_per_iteration():
+    backend, device = emulated()
+    points = backend.put(np.random.default_rng(0).random((9000, 3)).astype(np.float32))
+    points.accumulate(np.eye(3))
+    device.launches.clear()
+    points.accumulate(np.eye(3))
+    assert device.launches == ["accumulate_float64"]
+
+
+@needs_compiler
+def test_pinned_arrays_are_copied_directly(monkeypatch):
+    backend, device = emulated()
+    monkeypatch.setattr(device, "is_pinned", lambda array: True)
+    monkeypatch.setattr(device, "pinned", lambda n_bytes: pytest.fail("no buffer is needed"))
+    points = np.random.default_rng(0).random((5000, 2))
+    labels = np.empty(5000, np.int32)
+    backend.put(points).assign(points[:3], labels=labels)
+    np.testing.assert_array_equal(labels, CpuBackend().put(points).assign(points[:3]))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize("k", [2, 60])
+def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
+    monkeypatch.setattr(cuda_points, "_MIN_PIECE", 2**17)
+    extreme = np.iinfo(dtype).max if dtype == "uint16" else np.iinfo(dtype).min
+    points = np.full((2**17 - 5, 1), extreme, dtype)
+    centers = extreme + 3.0 * np.arange(k)[:, None]
+    backend, device = emulated()
+    partials = backend.put(points).accumulate(centers)
+    assert device.launches == ["accumulate_int32" if k == 2 else "accumulate_shared"]
+    assert partials.sums[0, 0] == int(extreme) * len(points)
+    assert partials.weights[0] == len(points)
+
+
+def test_out_of_memory_is_a_memory_error():
+    assert issubclass(OutOfMemory, MemoryError)
+
+
+@needs_compiler
+def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
+    """So that it does not fail on the day there is a device."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    spec = importlib.util.spec_from_file_location("bench_cuda", folder / "cuda.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    monkeypatch.setattr(bench, "RUNS", 1)
+    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values"]
+    output = tmp_path / "results.txt"
+    bench.main(
+        ["--scale", "1e-5", "--output", str(output), *cases],
+        backend=emulated()[0],
+        about=lambda: ["device: emulated"],
+    )
+    lines = output.read_text().splitlines()
+    assert lines[0] == "device: emulated"
+    assert sum(": median " in line for line in lines) == 9
+    assert lines == capsys.readouterr().out.splitlines()
