@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,11 @@ def test_progress_is_for_terminals():
 
 def start(*args: str, **options) -> subprocess.Popen:
     command = [sys.executable, "-c", "import sys; from fastseg.cli import main; sys.exit(main())"]
-    return subprocess.Popen([*command, *args], stderr=subprocess.PIPE, text=True, **options)
+    # A process started in the background may ignore Ctrl-C, and so would its children.
+    heed = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        [*command, *args], stderr=subprocess.PIPE, text=True, preexec_fn=heed, **options
+    )
 
 
 def test_a_failing_process(tmp_path):

@@ -14,7 +14,7 @@ from numba import njit, types
 from . import many_features
 from .jit import array, compiled
 from .lanes import ALIGNED, add_point, width_of
-from .nearest import ABREAST, load_wide, narrow_centers, nearest_of_tile, tile_size
+from .nearest import TILE, load_wide, narrow_centers, nearest_of_tile
 
 # Above this many features other kernels are faster: see many_features.py.
 MAX_FEATURES = 16
@@ -61,27 +61,25 @@ def accumulate(
 ):
     """Assign a chunk and sum it up; return its inertia, or zero."""
     flat = points.reshape(-1)
-    tile = tile_size(unroll)
     n_clusters, n_features = centers.shape
-    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1)
-    n_padded = -(-n_clusters // ABREAST) * ABREAST
-    narrow, halves = np.empty((n_padded, n_features), np.float32), np.empty(n_padded, np.float32)
+    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1, np.float32)
+    narrow, halves = (
+        np.empty((n_clusters, n_features), np.float32),
+        np.empty(n_clusters, np.float32),
+    )
     narrow_centers(centers, origin, narrow, halves, reach)
-    planes = np.zeros((n_features, tile), np.float32)
-    best, second = np.empty(tile, np.float32), np.empty(tile, np.float32)
-    word, nearest = np.empty(1, np.uint32), np.empty(tile, np.uint32)
+    doubtful, nearest = np.empty(TILE, np.uint32), np.empty(TILE, np.uint32)
     width = width_of(unroll)
     k = np.uint64(n_clusters)
     last_copy = np.uint64(COPIES - 1 if n_clusters * width <= MAX_COPIED else 0)
     rows = aligned_zeros((last_copy + np.uint64(1)) * k * width)
     inertia = 0.0
     weight = 1.0
-    for first in range(start, stop, tile):
-        size = min(tile, stop - first)
+    for first in range(start, stop, TILE):
+        size = min(TILE, stop - first)
         nearest_of_tile(
-            flat, first, size, centers, origin, narrow, halves, reach, unroll, planes, best,
-            second, word, nearest,
-        )  # fmt: skip
+            flat, first, size, centers, origin, narrow, halves, reach, unroll, doubtful, nearest
+        )
         at = np.uint64(first)
         if len(weights) > 0:
             for i in range(size):
@@ -121,21 +119,19 @@ def assign(
 ):
     """Label a chunk with its nearest centres."""
     flat = points.reshape(-1)
-    tile = tile_size(unroll)
     n_clusters, n_features = centers.shape
-    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1)
-    n_padded = -(-n_clusters // ABREAST) * ABREAST
-    narrow, halves = np.empty((n_padded, n_features), np.float32), np.empty(n_padded, np.float32)
+    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1, np.float32)
+    narrow, halves = (
+        np.empty((n_clusters, n_features), np.float32),
+        np.empty(n_clusters, np.float32),
+    )
     narrow_centers(centers, origin, narrow, halves, reach)
-    planes = np.zeros((n_features, tile), np.float32)
-    best, second = np.empty(tile, np.float32), np.empty(tile, np.float32)
-    word, nearest = np.empty(1, np.uint32), np.empty(tile, np.uint32)
-    for first in range(start, stop, tile):
-        size = min(tile, stop - first)
+    doubtful, nearest = np.empty(TILE, np.uint32), np.empty(TILE, np.uint32)
+    for first in range(start, stop, TILE):
+        size = min(TILE, stop - first)
         nearest_of_tile(
-            flat, first, size, centers, origin, narrow, halves, reach, unroll, planes, best,
-            second, word, nearest,
-        )  # fmt: skip
+            flat, first, size, centers, origin, narrow, halves, reach, unroll, doubtful, nearest
+        )
         at = np.uint64(first)
         for i in range(size):
             labels[at + np.uint64(i)] = nearest[i] + first_label
@@ -159,15 +155,14 @@ def potentials(
 ):
     """Weigh up candidates of k-means++ on a chunk."""
     flat = points.reshape(-1)
-    tile = tile_size(unroll)
-    planes = np.zeros((len(unroll), tile))
-    distances = np.empty(tile)
+    planes = np.zeros((len(unroll), TILE))
+    distances = np.empty(TILE)
     totals[:] = 0.0
-    for first in range(start, stop, tile):
-        size = min(tile, stop - first)
+    for first in range(start, stop, TILE):
+        size = min(TILE, stop - first)
         load_wide(flat, first, size, unroll, planes)
         for c in range(candidates.shape[0]):
-            for i in range(tile):
+            for i in range(TILE):
                 d = 0.0
                 for f in range(len(unroll)):
                     t = planes[f, i] - candidates[c, f]

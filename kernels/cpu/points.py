@@ -82,12 +82,14 @@ class CpuPoints:
         None where so little is left that rounding would show.
         """
         mean, about_mean = self._moments
-        means = partials.sums - partials.weights[:, None] * mean
-        away = centers - mean
-        gained = 2.0 * means * away - partials.weights[:, None] * away**2
-        inertia = about_mean - float(gained.sum())
-        largest = about_mean + float(partials.weights.sum() * (mean**2).sum())
-        return inertia if inertia > _MIN_LEFT * largest else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = partials.sums - partials.weights[:, None] * mean
+            away = centers - mean
+            gained = 2.0 * means * away - partials.weights[:, None] * away**2
+            inertia = about_mean - float(gained.sum())
+            largest = about_mean + float(partials.weights.sum() * (mean**2).sum())
+        # What overflowed is NaN or infinite, and not trusted either.
+        return inertia if _MIN_LEFT * largest < inertia < np.inf else None
 
     @cached_property
     def _moments(self) -> tuple[FloatArray, float]:
