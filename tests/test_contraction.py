@@ -36,7 +36,7 @@ TARGETS = {
 
 
 def kernels():
-    for n_features in (1, 3, 20):
+    for n_features in (1, 3, 40):
         yield lloyd.kernel_for("accumulate", "uint8", n_features)
         yield lloyd.kernel_for("assign", "float32", n_features, "int32")
         yield lloyd.kernel_for("potentials", "uint16", n_features)

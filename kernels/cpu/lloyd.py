@@ -17,7 +17,7 @@ from .lanes import ALIGNED, add_point, width_of
 from .nearest import TILE, load_wide, narrow_centers, nearest_of_tile
 
 # Above this many features other kernels are faster: see many_features.py.
-MAX_FEATURES = 16
+MAX_FEATURES = 32
 # Sums are kept so many times, so that a point need not wait for the sum of the one before
 # it; where that would leave the first cache, once.
 COPIES = 4
