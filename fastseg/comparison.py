@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,13 @@ from .color import label_order
 from .dispatch import choose_backend
 from .drawing import check_plot, new_figure, save_figure
 from .foreground import keep_foreground
-from .image_views import draw_plane, label_colors, original, planes_of, segmented
-from .io import Image, StrPath, read_image
+from .image_views import draw_plane, label_colors, original, planes_of, segmented, spacing_of
+from .io import Image, StrPath
 from .kernels.backend import Backend, FloatArray, Problem
 from .methods import mean_values
 from .model import Segmentation
 from .pipeline import segment
-from .pixels import Pixels, as_pixels
+from .pixels import Pixels, as_pixels, read_files
 from .progress import Callback, Progress
 from .summary import summarize
 from .validity import adjusted_rand
@@ -37,7 +36,7 @@ _NAMES = {
     "sklearn": "scikit-learn",
 }
 # Longer runs are not repeated to take the compiling and loading of code out of their time.
-_LONG = 5.0
+_LONG = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +79,7 @@ class Comparison:
     agreement: FloatArray
     best: int
     _pixels: Pixels = field(repr=False)
+    _variance: float = field(repr=False)
     _spacing: Sequence[float] | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,7 +110,9 @@ class Comparison:
     def excess(self, row: Compared) -> float:
         """By which share the inertia of a row is above the lowest."""
         lowest = self.rows[self.best].result.inertia
-        return row.result.inertia / lowest - 1 if lowest > 0 else 0.0
+        away = row.result.inertia - lowest
+        # What is left of every pixel being a cluster is rounding.
+        return away / lowest if away > 1e-12 * self._variance else 0.0
 
     def plot(self, path: StrPath | None = None, *, overwrite: bool = False) -> Figure:
         """Draw the image, of a volume a slice, and its clusters by each method.
@@ -146,7 +148,8 @@ class Comparison:
         height = float(np.clip(4.6 / plane.drawn_ratio, 1.5, 6.0)) + 0.6
         figure = new_figure(4.6 * n_columns, height * n_rows)
         axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-        draw_plane(axes[0], original(self._pixels, plane), plane, f"original {plane.title}")
+        title = ", ".join(filter(None, ["original", plane.title]))
+        draw_plane(axes[0], original(self._pixels, plane), plane, title)
         for ax, row, index in zip(axes[1:], self.rows, self.agreement[self.best], strict=False):
             picture = segmented(row.result, label_colors(row.result), plane)
             facts = f"inertia {row.result.inertia:.6g}, the lowest"
@@ -163,7 +166,7 @@ class Comparison:
 
 def compare(
     image: Any,
-    n_clusters: int = 8,
+    n_clusters: Any = 8,
     *,
     methods: Sequence[str] | None = None,
     prototypes: int = 1024,
@@ -218,8 +221,12 @@ def compare(
     ----------
     L. Hubert, P. Arabie, "Comparing partitions", Journal of Classification 2, 1985.
     """
-    if isinstance(image, (str, os.PathLike)):
-        image = read_image(image)
+    if isinstance(n_clusters, str):
+        raise ValueError(f"n_clusters must be a number to compare methods, got {n_clusters!r}")
+    # Read and drawn once, so that methods and their repeated runs get the same.
+    image, mask = read_files(image, mask)
+    if random_state is None:
+        random_state = int(np.random.default_rng().integers(2**31))
     pixels = as_pixels(image, channel_axis, mask, nodata).upright()
     several = pixels.values.shape[1] > 1
     chosen = _chosen(methods, several)
@@ -253,8 +260,9 @@ def compare(
         labels = [each[pixels.kept.ravel()] for each in labels]
     agreement = np.array([[adjusted_rand(a, b) for b in labels] for a in labels])
     geometry = image.geometry if isinstance(image, Image) else None
-    spacing = None if geometry is None else geometry.voxel_size[: len(pixels.grid)]
-    return Comparison(rows, agreement, _best(rows), pixels, spacing)
+    spacing = None if geometry is None else spacing_of(geometry, len(pixels.grid))
+    variance = float(pixels.values.astype(np.float64).var(axis=0).sum() * len(pixels.values))
+    return Comparison(rows, agreement, _best(rows), pixels, variance, spacing)
 
 
 def check_methods(methods: Sequence[str]) -> tuple[str, ...]:

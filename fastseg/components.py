@@ -17,7 +17,7 @@ from .model import Segmentation
 _CONNECTIVITIES = {2: (4, 8), 3: (6, 18, 26)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objects:
     """Objects in a label image, the largest first; object i has the number i + 1.
 
@@ -49,6 +49,9 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} objects in labels of {self.instances.shape}>"
 
     def as_dicts(self) -> Iterator[dict[str, Any]]:
         """Row of each object for strict JSON."""
@@ -112,8 +115,12 @@ def objects(
     """
     if isinstance(labels, Segmentation) and names is None:
         names = label_names(labels.names, labels.start_label)
+    known = None
+    if isinstance(labels, Segmentation):
+        known = range(labels.start_label, labels.start_label + labels.n_clusters)
     array, background = plain_labels(labels, background)
     names = dict(names or {})
+    check_classes(classes, known)
     size = check_min_size(min_size)
     lengths = _spacing(spacing, array.ndim)
     parts, n_parts = components(_chosen(array, classes, names, background), array, connectivity)
@@ -136,6 +143,26 @@ def objects(
         centroids=np.asarray(statistics["centroids"], np.float64)[1 : n_parts + 1][order],
         names=names,
     )
+
+
+def check_classes(classes: Any, known: range | None) -> None:
+    """Refuse what is no sequence of classes, and labels that are not ``known``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is such a class.
+    """
+    if classes is None:
+        return
+    if isinstance(classes, str) or not isinstance(classes, (Sequence, np.ndarray)):
+        raise TypeError(f"classes must be a sequence such as [2] or ['WM'], got {classes!r}")
+    for label in classes:
+        if known is not None and not isinstance(label, str) and label not in known:
+            raise ValueError(
+                f"there is no label {label} to find objects of; they are from {known[0]} to"
+                f" {known[-1]}"
+            )
 
 
 def _numbered(parts: Array, order: Array, n_parts: int) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .io.image import Geometry
 from .kernels.backend import Array
 from .model import Segmentation
 from .pixels import Pixels, as_pixels
@@ -52,12 +53,21 @@ def pixels_of(image: Any, result: Segmentation) -> Pixels:
             f" labels have {result.labels.shape} of {result.n_channels}; give the image that was"
             " segmented"
         )
-    if result.start_label == 0:
-        return pixels
-    kept = result.labels > 0
-    before = np.ones(pixels.grid, bool) if pixels.kept is None else pixels.kept
-    values = pixels.values[kept[before]]
-    return Pixels(values, kept, pixels.grid, pixels.channel_axis, pixels.dtype)
+    if result.start_label == 1:
+        kept = result.labels > 0
+        before = np.ones(pixels.grid, bool) if pixels.kept is None else pixels.kept
+        values, kept = pixels.values[kept[before]], kept & before
+        pixels = Pixels(values, kept, pixels.grid, pixels.channel_axis, pixels.dtype)
+    n = len(pixels.values)
+    ends = [(channel.min(), channel.max()) for channel in pixels.values.T] if n else []
+    if n != result.counts.sum() or not np.array_equal(ends, result.value_range):
+        raise ValueError("image holds other values than the one that was segmented; give that one")
+    return pixels
+
+
+def spacing_of(geometry: Geometry, n_axes: int) -> tuple[float, ...]:
+    """Lengths along the axes of a grid: of the voxels, and 1 from one frame to the next."""
+    return (*geometry.voxel_size, *[1.0] * n_axes)[:n_axes]
 
 
 def planes_of(
@@ -73,7 +83,9 @@ def planes_of(
             f"spacing must be {len(grid)} positive lengths, one for each axis of the grid, got"
             f" {spacing!r}"
         )
-    axes = [axis for axis in range(len(grid)) if grid[axis] > 1][-3:]
+    axes = [axis for axis in range(len(grid)) if grid[axis] > 1]
+    # Frames come last in medical volumes, and first in other arrays.
+    axes = axes[:3] if stood_up else axes[-3:]
     axes = sorted({*axes, *range(len(grid) - 2, len(grid))} if len(axes) < 2 else axes)
     middle: list[Any] = [n // 2 for n in grid]
     if kept is not None and len(axes) == 3:

@@ -173,7 +173,10 @@ class Model:
         space = self.space
 
         def forward(values: Array) -> Array:
-            return space.forward(fit(pixels.in_units(values)))
+            fitted = fit(pixels.in_units(values))
+            if match is not None and self.color_space != "rgb" and self.moments is None:
+                fitted = np.clip(fitted, 0.0, space.full)  # beyond there are no colours
+            return space.forward(fitted)
 
         table = None
         if counter is not None:

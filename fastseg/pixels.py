@@ -96,7 +96,7 @@ def as_pixels(
         argument does not fit it.
     """
     valid, scale, geometry = None, None, None
-    image, mask = _read(image, mask)
+    image, mask = read_files(image, mask)
     if isinstance(image, Image):
         valid, scale, geometry = image.valid, image.scale, image.geometry
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
@@ -140,7 +140,7 @@ def as_pixels(
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
 
 
-def _read(image: Any, mask: Any) -> tuple[Any, Any]:
+def read_files(image: Any, mask: Any) -> tuple[Any, Any]:
     """Image and mask, read where paths are given."""
     if isinstance(image, (str, PathLike)):
         image = read_image(image)

@@ -20,8 +20,9 @@ from .image_views import (
     planes_of,
     segmented,
     some_rows,
+    spacing_of,
 )
-from .io import Image, StrPath, read_image
+from .io import Image, StrPath, read_channels, read_image
 from .kernels.backend import Array, FloatArray
 from .model import Segmentation
 from .pixels import Pixels
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 13.0  # inches
 _MAX_ROWS = 24  # of the table
-_MAX_NAME = 10  # letters of a class's name
+_MAX_NAME = 8  # letters of a class's name
 _BINS, _DOTS = 256, 6000
 _SPIKE = 10  # times as high as the next bin: cut off, and told in figures
 _INK, _FAINT, _MARK = "#18181b", "#71717a", "#c0392b"
@@ -86,9 +87,11 @@ def report(
     if isinstance(image, (str, os.PathLike)):
         title = os.path.basename(image) if title is None else title
         image = read_image(image)
+    elif isinstance(image, (list, tuple)) and image and isinstance(image[0], (str, os.PathLike)):
+        image = read_channels(image)
     geometry = image.geometry if isinstance(image, Image) else None
     if spacing is None and geometry is not None:
-        spacing = geometry.voxel_size[: len(result.labels.shape)]
+        spacing = spacing_of(geometry, result.labels.ndim)
     pixels = pixels_of(image, result)
     planes = planes_of(pixels.grid, pixels.kept, spacing, stood_up=geometry is not None)
     colors = label_colors(result)
@@ -101,7 +104,7 @@ def report(
         _title(result, title, geometry is not None), x=0.012, ha="left", fontsize=13, color=_INK
     )
     _draw_pictures(upper, pixels, planes, result, colors)
-    axes = lower.subplots(1, 3, width_ratios=[1.1, 1, 1])
+    axes = lower.subplots(1, 3, width_ratios=[1.05, 0.9, 1.2])
     if result.n_channels == 1:
         _draw_histogram(axes[0], pixels, result, colors)
     else:
@@ -258,7 +261,7 @@ def _draw_scree(ax: Any, ks: list[int], inertia: list[float], result: Segmentati
 def _draw_table(ax: Any, result: Segmentation, colors: Array) -> None:
     """Draw a table with a row for each cluster: colour, label, centre, pixels and share."""
     n_rows = min(result.n_clusters, _MAX_ROWS)
-    columns = [(0.3, "label"), (0.58, "centre"), (0.8, "pixels"), (1.0, "share")]
+    columns = [(0.25, "label"), (0.67, "centre"), (0.86, "pixels"), (1.0, "share")]
     step = 1 / max(n_rows + 2, 10)
     shares = result.counts / max(1, result.counts.sum())
     for row in range(n_rows + 1):

@@ -199,3 +199,18 @@ def test_wrong_usage_leaves_nothing(here, capsys):
     assert "some of lloyd, optimal, ward, sklearn, got 'kmeans'" in err
     err = fails(capsys, 1, "compare", "in.png", "-k", "999")
     assert "n_clusters=999 is more than the image's" in err
+
+
+def test_every_pixel_a_cluster_of_its_own():
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    found = fastseg.compare(image, 12, random_state=0)
+    assert [found.excess(row) for row in found.rows] == [0.0] * len(found.rows)
+
+
+def test_channels_on_their_own_scales():
+    rng = np.random.default_rng(0)
+    image = rng.random((30, 40, 2)) * [1.0, 1000.0]
+    found = fastseg.compare(image, 3, standardize=True, random_state=0)
+    expected = fastseg.segment(image, 3, method="lloyd", standardize=True, random_state=0)
+    np.testing.assert_array_equal(found.rows[0].result.labels, expected.labels)
+    assert found.agreement[0, -1] > 0.3

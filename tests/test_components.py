@@ -205,3 +205,13 @@ def test_nothing_but_background_has_no_objects(dtype):
     assert found.boxes.shape == (0, 3, 2)
     np.testing.assert_array_equal(found.instances, labels)
     np.testing.assert_array_equal(fastseg.remove_specks(labels, 9), labels)
+
+
+def test_labels_that_are_no_clusters_are_refused():
+    result = fastseg.segment(np.arange(60, dtype=np.uint8).reshape(6, 10), 3)
+    with pytest.raises(ValueError, match="there is no label 7 to find objects of; they are from 0 to 2"):
+        fastseg.objects(result, [7])
+    for classes in ("WM", 2):
+        with pytest.raises(TypeError, match="must be a sequence"):
+            fastseg.objects(result, classes)
+    assert repr(fastseg.objects(result)) == "<3 objects in labels of (6, 10)>"

@@ -213,3 +213,13 @@ def test_distances_are_nan_where_pixels_are_left_out_and_in_the_space_of_the_mod
     np.testing.assert_allclose(far[mask], expected[mask], rtol=1e-6)
     with pytest.raises(TypeError, match="load_model"):
         fastseg.distance_map(image, "m.json")
+
+
+def test_matched_colours_stay_colours():
+    """What matching takes beyond black or white is black or white in a colour space."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    result = fastseg.segment(image, 4, color_space="lab", random_state=0, keep_profile=True)
+    darker = (image // 3).astype(np.uint8)
+    labels = result.predict(darker, match="zscore")
+    assert np.mean(labels == result.labels) > 0.95

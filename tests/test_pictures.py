@@ -13,7 +13,7 @@ from scipy.cluster import hierarchy
 
 import fastseg
 from fastseg.image_views import planes_of
-from fastseg.io.image import Image
+from fastseg.io.image import Geometry, Image
 from fastseg.pixels import as_pixels
 
 RNG = np.random.default_rng(3)
@@ -232,3 +232,41 @@ def test_upright_pixels_are_those_of_the_scaled_array(masked):
 def test_medical_volumes_stand_up_in_their_planes():
     planes = planes_of((60, 80, 50), None, (1.0, 1.5, 3.0), stood_up=True)
     assert [plane.drawn_ratio for plane in planes] == pytest.approx([120 / 150, 60 / 150, 60 / 120])
+
+
+def test_a_series_of_frames_is_drawn_as_a_volume():
+    rng = np.random.default_rng(1)
+    geometry = Geometry(np.diag([0.9, 1.1, 1.7, 1.0]))
+    image = Image(rng.integers(0, 200, (12, 10, 8, 5)).astype(np.uint8), None, geometry=geometry)
+    result = fastseg.segment(image, 3)
+    titles = [ax.get_title(loc="left") for ax in fastseg.report(image, result).axes]
+    assert [title.split(" at ")[0] for title in titles[:6]] == [
+        f"{what}, axis {axis}" for what in ("original", "clusters") for axis in (0, 1, 2)
+    ]
+    fastseg.compare(image, 3).plot()
+
+
+def test_another_image_of_the_same_grid_is_refused():
+    rng = np.random.default_rng(2)
+    image, other = rng.random((2, 20, 30))
+    result = fastseg.segment(image, 3)
+    with pytest.raises(ValueError, match="other values than the one that was segmented"):
+        fastseg.report(other, result)
+    image[3, 4] = np.nan
+    result = fastseg.segment(image, 3)
+    other[5, 6] = np.nan
+    with pytest.raises(ValueError, match="other values than the one that was segmented"):
+        fastseg.report(other, result)
+
+
+@pytest.mark.parametrize("names", [None, ["a longer name than fits", "b", "c"]])
+def test_columns_of_the_table_do_not_touch(names):
+    image = np.random.default_rng(3).integers(0, 65536, (40, 40, 5)).astype(np.uint16)
+    figure = fastseg.report(image, fastseg.segment(image, 3, names=names, random_state=0))
+    FigureCanvasAgg(figure).draw()
+    table = figure.axes[-1]
+    words = [text for text in table.texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in words]
+    assert len(boxes) == 16
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])

@@ -69,19 +69,21 @@ class Extras:
         return remove_specks(labels, self.min_size, background=0 if start_label else None)
 
     def found(
-        self, labels: NDArray[Any], start_label: int, names: Mapping[int, str], image: Image
+        self, labels: NDArray[Any], known: range, names: Mapping[int, str], image: Image
     ) -> Objects | None:
-        """Objects in the labels, where they are asked for."""
-        from ..components import objects
+        """Objects in the labels, of which the ``known`` are clusters, where they are asked for."""
+        from ..components import check_classes, objects
 
         if self.objects is None and self.objects_path is None:
             return None
+        classes = classes_of(self.objects)
+        check_classes(classes, known)
         spacing = None
         if image.geometry is not None:
             spacing = image.geometry.voxel_size[: labels.ndim]
         return objects(
-            labels, classes_of(self.objects), names=names, spacing=spacing,
-            background=0 if start_label else None,
+            labels, classes, names=names, spacing=spacing,
+            background=0 if known[0] else None,
         )  # fmt: skip
 
 

@@ -55,7 +55,8 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
         n_distinct = len(summary.values)
     elif pixels.values.size <= _MAX_SORTED:
         n_distinct = len(np.unique(pixels.values, axis=0))
-    ranges = [[channel.min().item(), channel.max().item()] for channel in pixels.values.T]
+    ends = np.array([(channel.min(), channel.max()) for channel in pixels.values.T])
+    ranges = pixels.in_units(ends.T).T.tolist()
     place = image.geometry
     return {
         "file": source.path,

@@ -221,7 +221,8 @@ def _written(
         job = replace(job, labels=labels, counts=_counts(labels, job.model, job.start_label))
         clock.stop("specks")
     geometry = job.image.geometry
-    found = extras.found(job.labels, job.start_label, job.names, job.image)
+    known = range(job.start_label, job.start_label + job.model.n_clusters)
+    found = extras.found(job.labels, known, job.names, job.image)
     if found is not None:
         clock.stop("objects")
     figures: dict[str, Figure] = {}

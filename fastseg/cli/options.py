@@ -280,6 +280,7 @@ _COMPARING = (
                  help="Draw the clusters of all methods into a .png, .svg or .pdf file."),
     _SEED,
     _COLOR_SPACE,
+    _STANDARDIZE,
 )  # fmt: skip
 
 _COMMON = (
