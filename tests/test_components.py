@@ -209,7 +209,9 @@ def test_nothing_but_background_has_no_objects(dtype):
 
 def test_labels_that_are_no_clusters_are_refused():
     result = fastseg.segment(np.arange(60, dtype=np.uint8).reshape(6, 10), 3)
-    with pytest.raises(ValueError, match="there is no label 7 to find objects of; they are from 0 to 2"):
+    with pytest.raises(
+        ValueError, match="there is no label 7 to find objects of; they are from 0 to 2"
+    ):
         fastseg.objects(result, [7])
     for classes in ("WM", 2):
         with pytest.raises(TypeError, match="must be a sequence"):
