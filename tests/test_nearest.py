@@ -27,7 +27,7 @@ def check(points, centers, weights=None):
     ("dtype", "d"),
     [
         *((dtype, 3) for dtype in ("uint8", "uint16", "int16", "float32", "float64")),
-        *(("float32", d) for d in (1, 4, 5, 16, 32, 33)),
+        *(("float32", d) for d in (1, 4, 5, 16, 32, 33, 130)),
     ],
 )
 def test_every_type_and_number_of_features(dtype, d):

@@ -181,9 +181,11 @@ def potentials(
 
 
 def kernel_for(name: str, dtype: str, n_features: int, labels: str = "") -> Any:
-    """A kernel of this file or of many_features.py, for a type of points and of labels."""
+    """Kernel of this file for a type of points and of labels, or its like of many_features.py."""
     few = n_features <= MAX_FEATURES
-    kernel = globals()[name] if few else getattr(many_features, name)
+    if not few and name != "potentials":
+        return getattr(many_features, name)
+    kernel = globals()[name] if few else many_features.potentials
     points, centers = array(dtype, 2), array("float64", 2)
     read, written = array("float64"), array("float64", written=True)
     chunk = (types.intp, types.intp, types.UniTuple(types.int64, n_features if few else 0))

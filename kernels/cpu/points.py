@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
+from .blas import one_blas_thread
 from .cell_sampler import CellSampler
 from .cells import MAX_CLUSTERS, MIN_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
@@ -174,13 +176,15 @@ class CpuPoints:
         def consume(chunk: int, result: T) -> None:
             total[:] = [merge(total[0], result)] if total else [result]
 
-        run_chunks(
-            lambda chunk: task(chunk * step, min((chunk + 1) * step, self.n_points)),
-            -(-self.n_points // step),
-            self.n_threads,
-            consume,
-            None if tick is None else lambda n: tick(min(n * step, self.n_points), self.n_points),
-        )
+        n = self.n_points
+        with nullcontext() if self.unroll else one_blas_thread():
+            run_chunks(
+                lambda chunk: task(chunk * step, min((chunk + 1) * step, n)),
+                -(-n // step),
+                self.n_threads,
+                consume,
+                None if tick is None else lambda done: tick(min(done * step, n), n),
+            )
         return total[0]
 
 
