@@ -245,6 +245,32 @@ class TestRoom:
         assert device.sent == (1 if again else 2) * pixels.nbytes
 
     @needs_compiler
+    def test_pinned_buffers_are_used_again_only_after_their_copies(self):
+        first, second = np.random.default_rng(0).integers(0, 9, (2, 3000, 3)).astype(np.uint8)
+        backend, _ = emulated(lazy="both")
+        counter = backend.counter(first.dtype, 3)
+        for pixels in (first, second):
+            counter.add(pixels)
+        both = np.concatenate([first, second])
+        expected = np.unique(both, axis=0, return_counts=True)
+        for found, right in zip(counter.distinct(), expected, strict=True):
+            np.testing.assert_array_equal(found, right)
+
+    @needs_compiler
+    def test_what_is_stopped_leaves_no_copies_on_their_way(self):
+        backend, device = emulated(lazy="both")
+        points = np.random.default_rng(0).random((20_011, 3)).astype(np.float32)
+
+        def stop(done, total):
+            raise KeyboardInterrupt
+
+        resident = backend.put(points)
+        with pytest.raises(KeyboardInterrupt):
+            resident.assign(np.eye(3), tick=stop)
+        gc.collect()
+        assert not device.outgoing.queue
+
+    @needs_compiler
     def test_no_room_at_all_is_told_with_the_sizes(self):
         points = np.random.default_rng(0).random((50_000, 3))
         backend, _ = emulated(memory=20_000)

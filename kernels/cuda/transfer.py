@@ -33,15 +33,29 @@ class Inbox:
     def send(self, source: Array, target: DeviceArray, after: Event | None = None) -> None:
         """Copy an array of the same shape and type; work queued from now on sees it."""
         event = None
-        if self.device.is_pinned(source):
-            event = self.device.send(source, target, after)
-            # The caller may change the array as soon as this returns.
-            self.device.synchronize(event)
-        else:
-            for start, stop in _parts(source):
-                event = self._send_part(source[start:stop], target[start:stop], after)
-        if event is not None:
-            self.device.wait(event)
+        try:
+            if self.device.is_pinned(source):
+                event = self.device.send(source, target, after)
+                # The caller may change the array as soon as this returns.
+                self.device.synchronize(event)
+            else:
+                for start, stop in _parts(source):
+                    event = self._send_part(source[start:stop], target[start:stop], after)
+        finally:
+            # After an interrupt as well: the target may soon be another array's memory.
+            if event is not None:
+                self.device.wait(event)
+
+    def finish(self) -> None:
+        """Wait until everything has been sent."""
+        for turn, event in enumerate(self.sent):
+            if event is not None:
+                self.device.synchronize(event)
+                self.sent[turn] = None
+
+    def __del__(self) -> None:
+        # The buffers go back to a pool, which does not know of copies on their way.
+        self.finish()
 
     def _send_part(self, source: Array, target: DeviceArray, after: Event | None) -> Event:
         if not self.buffers:
@@ -84,6 +98,12 @@ class Outbox:
         """Wait until everything has arrived."""
         for turn in (1 - self.turn, self.turn):
             self._land(turn)
+
+    def __del__(self) -> None:
+        # As in Inbox, where an error left copies on their way; nobody wants them.
+        for arrival in self.fetched:
+            if arrival is not None:
+                self.device.synchronize(arrival[0])
 
     def _land(self, turn: int) -> None:
         arrival = self.fetched[turn]
