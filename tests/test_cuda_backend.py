@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cuda_backends import CUDA, emulated, needs_compiler
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fastseg
@@ -114,6 +114,11 @@ def test_empty_clusters_take_the_same_points(cuda):
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
 
 
+def flushed(array):
+    """Float32 numbers as CuPy lets a device compute: without subnormal ones."""
+    return np.where(np.abs(array) < np.finfo(np.float32).tiny, np.float32(0), array)
+
+
 class TestNearTies:
     """Where float32 cannot decide: exact ties, and gaps of a rounding error of float64."""
 
@@ -135,7 +140,7 @@ class TestNearTies:
         labels = cuda.put(points).assign(centers)
         np.testing.assert_array_equal(labels, reference.assign(points, centers)[0])
 
-    @pytest.mark.parametrize("scale", [1e-25, 1e25, 3e38])
+    @pytest.mark.parametrize("scale", [1e-40, 1e-25, 1e25, 3e38])
     def test_squares_beyond_the_range_of_float32(self, cuda, scale):
         rng = np.random.default_rng(0)
         for d in (3, 40):
@@ -144,8 +149,9 @@ class TestNearTies:
             labels = cuda.put(points).assign(centers)
             np.testing.assert_array_equal(labels, reference.assign(points, centers)[0])
 
-    @given(st.integers(1, 16), st.floats(-30, 30), st.floats(-30, 30), st.integers(0, 99))
-    @settings(max_examples=60, deadline=None)
+    @given(st.integers(1, 99), st.floats(-70, 30), st.floats(-70, 30), st.integers(0, 99))
+    @example(99, -63, -63, 0)
+    @settings(max_examples=100, deadline=None)
     def test_float32_is_never_wrong_by_more_than_the_bound(self, d, log_scale, log_offset, seed):
         rng = np.random.default_rng(seed)
         points = rng.normal(0, 2.0**log_scale, (50, d)) + 2.0**log_offset
@@ -154,8 +160,8 @@ class TestNearTies:
         exact = reference.distances(points, centers)
         rounded = np.zeros((50, 20), np.float32)
         for f in range(d):
-            t = points[:, f, None] - centers.astype(np.float32)[None, :, f]
-            rounded += t * t
+            t = flushed(flushed(points[:, f, None]) - flushed(centers.astype(np.float32)[:, f]))
+            rounded = flushed(rounded + flushed(t * t))
         a, b, c = rounding_bound(centers)
         bound = (a * rounded + b * np.sqrt(rounded.astype(np.float64)) + c) / 2
         assert (np.abs(rounded - exact) <= bound).all()
