@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -81,12 +82,21 @@ def load_calibration() -> Calibration | str:
         stored = json.loads(calibration_path().read_text())
         if stored["version"] != _VERSION or stored["machine"] != machine():
             return "the calibration is of another version or machine"
-        costs = {name: Costs(**parts) for name, parts in stored["costs"].items()}
+        costs = {name: _checked(parts) for name, parts in stored["costs"].items()}
+        if not costs:
+            raise ValueError("no costs")
     except (OSError, RuntimeError):  # no home folder is a RuntimeError
         return "not calibrated"
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError):
         return "the calibration cannot be read"
     return Calibration(stored["machine"], costs)
+
+
+def _checked(parts: dict[str, Any]) -> Costs:
+    costs = Costs(**{name: float(seconds) for name, seconds in parts.items()})
+    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in asdict(costs).values()):
+        raise ValueError("costs are finite and not negative")
+    return costs
 
 
 def save_calibration(calibration: Calibration) -> Path:

@@ -1,5 +1,6 @@
 """The choice of a backend: costs that were measured, and reasons for what cannot run."""
 
+import json
 import sys
 import types
 
@@ -86,6 +87,16 @@ def test_a_calibration_that_does_not_fit_is_not_used(calibrated, usable_cuda, te
     choice = dispatch.choose_backend(LARGE)
     assert choice.backend.name == "cpu"
     assert reason in choice.reason
+
+
+@pytest.mark.parametrize("cost", ['"quick"', "null", "NaN", "Infinity", "-1", "1" + 400 * "0"])
+def test_a_calibration_of_costs_that_are_none_is_not_used(calibrated, usable_cuda, cost):
+    text = calibrated.read_text()
+    calibrated.write_text(text.replace('"first": 9.0', f'"first": {cost}'))
+    assert calibrated.read_text() != text
+    assert costs.load_calibration() == "the calibration cannot be read"
+    calibrated.write_text(json.dumps({**json.loads(text), "costs": {}}))
+    assert costs.load_calibration() == "the calibration cannot be read"
 
 
 def test_costs_of_another_machine_are_not_used(calibrated, usable_cuda, monkeypatch):
