@@ -145,6 +145,14 @@ class TestReasons:
             ({"driver": 0}, "there is no NVIDIA driver; install one"),
             ({"n_devices": 0}, "no CUDA device is visible; see nvidia-smi"),
             ({"capability": "61"}, "the device Some GPU has compute capability 6.1, and at least"),
+            (
+                {"error": "cudaErrorNoDevice: no CUDA-capable device is detected"},
+                "no CUDA device is visible; see nvidia-smi",
+            ),
+            (
+                {"error": "cudaErrorInsufficientDriver: CUDA driver version is insufficient"},
+                r"the driver is too old for this CuPy; update it or install fastseg\[cuda12\]",
+            ),
             ({"error": "cudaErrorUnknown"}, r"the CUDA driver does not answer \(cudaErrorUnknown"),
         ],
     )
