@@ -104,6 +104,18 @@ def test_costs_of_another_machine_are_not_used(calibrated, usable_cuda, monkeypa
     assert dispatch.choose_backend(LARGE).backend.name == "cpu"
 
 
+def test_costs_do_not_survive_another_gpu(calibrated, tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "_DRIVER", tmp_path)
+    gpu = tmp_path / "gpus" / "0000:00:05.0"
+    gpu.mkdir(parents=True)
+    (gpu / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 27\n")
+    assert costs.machine().endswith(" processors, NVIDIA H100 80GB HBM3")
+    costs.save_calibration(Calibration(costs.machine(), {"cpu": Costs(0, 0, 0, 0, 0, 0)}))
+    assert isinstance(costs.load_calibration(), Calibration)
+    (gpu / "information").write_text("Model: \t\t NVIDIA A100-SXM4-40GB\n")
+    assert costs.load_calibration() == "the calibration is of another version or machine"
+
+
 @needs_compiler
 def test_costs_are_measured_on_every_backend(monkeypatch):
     assert costs.first_use("cpu") > 0  # it imports Numba
