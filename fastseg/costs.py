@@ -114,6 +114,15 @@ def _checked(parts: dict[str, Any]) -> Costs:
     return costs
 
 
+def prepare_calibration() -> None:
+    """Raise OSError if the costs could not be written, before they are measured."""
+    from .io.atomic import check_output
+
+    path = calibration_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output(path, overwrite=True)
+
+
 def save_calibration(calibration: Calibration) -> Path:
     """Write the costs, and return the file."""
     from .io.atomic import atomic_write
