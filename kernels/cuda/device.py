@@ -22,6 +22,10 @@ Event = Any
 NULL = np.uint64(0)  # a pointer to nothing, among a kernel's arguments
 
 
+# CuPy's numbers for float16, bfloat16 and TF32 in matrix products.
+_ROUNDED_TYPES = (3, 6, 7)
+
+
 class OutOfMemory(MemoryError):
     """The device has no room for an array."""
 
@@ -31,7 +35,10 @@ class Device(Protocol):
 
     name: str
     n_multiprocessors: int
-    exact_float32: bool  # whether products of float32 matrices are computed in float32
+
+    @property
+    def exact_float32(self) -> bool:
+        """Whether products of float32 matrices are computed in float32."""
 
     def free_memory(self) -> int:
         """Bytes that could be allocated."""
@@ -107,12 +114,19 @@ class CupyDevice:
         properties = self.runtime.getDeviceProperties(device.id)
         self.name = properties["name"].decode()
         self.n_multiprocessors = int(properties["multiProcessorCount"])
-        # Either asks the matrix products for TF32, whose errors are a thousand times larger.
-        asked = [os.environ.get(name, "0") for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")]
-        self.exact_float32 = not any(value not in ("", "0") for value in asked)
         # One stream each way: a GPU has a copy engine for each.
         self.incoming = cupy.cuda.Stream(non_blocking=True)
         self.outgoing = cupy.cuda.Stream(non_blocking=True)
+
+    @property
+    def exact_float32(self) -> bool:
+        """See `Device.exact_float32`; a program may change it at any time."""
+        # Any of them asks for TF32 or less, whose errors are a thousand times larger.
+        asked = [os.environ.get(name, "0") for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")]
+        core = getattr(self.cupy, "_core", None)
+        get = getattr(core, "get_compute_type", None)
+        rounded = get is not None and int(get(np.float32)) in _ROUNDED_TYPES
+        return not rounded and not any(value not in ("", "0") for value in asked)
 
     def free_memory(self) -> int:
         """See `Device.free_memory`."""
@@ -125,8 +139,11 @@ class CupyDevice:
 
     def wrap(self, array: Any) -> DeviceArray:
         """See `Device.wrap`."""
-        if not hasattr(array, "__cuda_array_interface__"):
-            array = self.cupy.from_dlpack(array)
+        if isinstance(array, self.cupy.ndarray):
+            return array
+        # DLPack orders the streams of the two libraries, which the other way may not.
+        if hasattr(array, "__dlpack__"):
+            return self.cupy.from_dlpack(array)
         return self.cupy.asarray(array)
 
     def address(self, array: DeviceArray) -> int:
