@@ -263,6 +263,14 @@ class TestRoom:
             np.testing.assert_array_equal(found, right)
 
     @needs_compiler
+    def test_points_are_there_once_they_are_put(self):
+        """For whoever uses them in another stream."""
+        backend, device = emulated(lazy="both")
+        points = backend.put(np.ones((20_011, 3), np.float32))
+        assert points.feed.resident is not None
+        assert not device.incoming.queue
+
+    @needs_compiler
     def test_what_is_stopped_leaves_no_copies_on_their_way(self):
         backend, device = emulated(lazy="both")
         points = np.random.default_rng(0).random((20_011, 3)).astype(np.float32)

@@ -143,6 +143,8 @@ class Feed:
         if self.room is not None:
             for _ in self.chunks(self.n_rows):
                 pass
+            # Later passes may come in another stream than this one.
+            self.inbox.finish()
 
     def _aligned(self, array: DeviceArray) -> DeviceArray:
         """The array or a copy that is usable: a slice of another one may start anywhere."""
