@@ -361,6 +361,43 @@ class TestDeviceArrays:
         np.testing.assert_array_equal(device.to_host(labels), inverse.ravel())
 
 
+@needs_compiler
+def test_types_without_kernels_are_refused():
+    backend, device = emulated()
+    points = np.ones((10, 3), np.float32)
+    with pytest.raises(TypeError, match="weights must be of float64, got float32"):
+        backend.put(points, np.ones(10, np.float32))
+    with pytest.raises(TypeError, match="weights must be of float64, got int64"):
+        backend.put(device.to_device(points), device.to_device(np.ones(10, np.int64)))
+    for wrong in (points.astype(np.int32), device.to_device(points.astype(np.float16))):
+        with pytest.raises(TypeError, match=r"points must be of uint8, .*, got "):
+            backend.put(wrong)
+
+
+@needs_compiler
+def test_labels_of_another_library_are_written_by_their_own_type(monkeypatch):
+    class Tensor:
+        def __init__(self, array):
+            self.array, self.dtype = array, "torch.uint8"
+
+    backend, device = emulated()
+    owns = device.owns
+    monkeypatch.setattr(device, "owns", lambda a: isinstance(a, Tensor) or owns(a))
+    monkeypatch.setattr(device, "wrap", lambda a: a.array if isinstance(a, Tensor) else a)
+    points = np.random.default_rng(0).random((100, 3))
+    labels = Tensor(device.full((100,), np.uint8, 9))
+    assert backend.put(points).assign(points[:4], labels=labels) is labels
+    found = device.to_host(labels.array)
+    np.testing.assert_array_equal(found, reference.assign(points, points[:4])[0])
+    for dtype, d in [("uint8", 1), ("uint8", 3), ("uint16", 2)]:
+        pixels = (points[:, :d] * 9).astype(dtype)
+        counter = backend.counter(pixels.dtype, d)
+        counter.add(pixels)
+        values, _ = counter.distinct()
+        counter.look_up(pixels, np.arange(len(values), dtype=np.uint8), labels)
+        np.testing.assert_array_equal(values[device.to_host(labels.array)], pixels)
+
+
 class TestPlan:
     @given(
         st.integers(1, 10**10),

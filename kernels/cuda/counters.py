@@ -10,7 +10,7 @@ from ..backend import Array, Counter, Tick
 from ..cpu.counters import make_counter
 from .device import Device, DeviceArray
 from .source import defines
-from .transfer import Feed, Outbox, usable
+from .transfer import Feed, Outbox, dtype_of, usable
 
 # Pixels sent and counted at once.
 _CHUNK = 2**23
@@ -63,7 +63,7 @@ class HostRows:
         if not self.device.owns(labels):
             self.counter.look_up(pixels, table, labels, tick)
             return
-        found = np.empty(len(pixels), labels.dtype)
+        found = np.empty(len(pixels), dtype_of(self.device, labels))
         self.counter.look_up(pixels, table, found, tick)
         self.device.copy(self.device.to_device(found), self.device.wrap(labels))
 
@@ -163,7 +163,7 @@ class DeviceBins(DeviceCounter):
 
     def look_up(self, pixels: Any, table: Array, labels: Any, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
-        by_code = np.zeros(len(self.bins), labels.dtype)
+        by_code = np.zeros(len(self.bins), dtype_of(self.device, labels))
         by_code[self.order] = table
         self.labelled("label_bins", pixels, self.device.to_device(by_code), labels, tick)
 
@@ -230,8 +230,9 @@ class DeviceColors(DeviceCounter):
     def look_up(self, pixels: Any, table: Array, labels: Any, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
         # The counts are not needed any more, and their memory is at hand.
-        by_code = self.table.view(labels.dtype)[:_N_COLORS]
-        n, table = len(self.codes), np.ascontiguousarray(table, labels.dtype)
+        dtype = dtype_of(self.device, labels)
+        by_code = self.table.view(dtype)[:_N_COLORS]
+        n, table = len(self.codes), np.ascontiguousarray(table, dtype)
         self.launch(
             ("look_up.cu", "enter_colors"), n, self.device.to_device(self.codes),
             self.device.to_device(table), np.int64(n), by_code, label=table.dtype.name,

@@ -227,6 +227,12 @@ def usable(device: Device, array: DeviceArray) -> bool:
     return bool(array.flags.c_contiguous and device.address(array) % 16 == 0)
 
 
+def dtype_of(device: Device, array: Any) -> np.dtype[Any]:
+    """NumPy's type of an array of any library."""
+    dtype: np.dtype[Any] = (device.wrap(array) if device.owns(array) else array).dtype
+    return dtype
+
+
 def _parts(array: Array) -> Iterator[tuple[int, int]]:
     """First row and end of parts that fit into a pinned buffer."""
     rows = max(1, PINNED_BYTES // max(1, array.nbytes // max(1, len(array))))

@@ -47,8 +47,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) assign_products(
             least = other < least ? other : least;
         }
         const Real reach = sqrt(norm) * Real(1.001);
+        // Of the products, and of the float64 distances that decide.
         const Real error = unit * largest * ((n_features + 2) * reach + largest)
-            + (n_features + 2) * Real(1e-15) * reach * reach
+            + (n_features + 2) * Real(1e-15) * (reach * reach + largest * largest)
             + (n_features + 2) * Real(1e-37);
         const Real limit = least + 4 * error;
         double best = __longlong_as_double(0x7ff0000000000000);
