@@ -453,6 +453,20 @@ def test_one_launch_per_iteration():
 
 
 @needs_compiler
+@pytest.mark.parametrize("d", [1, 3])
+def test_pixels_on_the_device_are_counted_in_one_launch(d, monkeypatch):
+    monkeypatch.setattr(counters, "_CHUNK", 4096)
+    backend, device = emulated()
+    pixels = np.random.default_rng(0).integers(0, 5, (10_000, d)).astype(np.uint8)
+    counter = backend.counter(pixels.dtype, d)
+    counter.add(device.to_device(pixels))
+    assert device.launches == ["count_bins" if d == 1 else "count_colors"]
+    np.testing.assert_array_equal(
+        counter.distinct()[1], np.unique(pixels, axis=0, return_counts=True)[1]
+    )
+
+
+@needs_compiler
 def test_pinned_arrays_are_copied_directly(monkeypatch):
     backend, device = emulated()
     monkeypatch.setattr(device, "is_pinned", lambda array: True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from .transfer import Feed, Outbox, dtype_of, usable
 
 # Pixels sent and counted at once.
 _CHUNK = 2**23
+# Pixels counted at once where they are: blocks count in 32 bits.
+_RESIDENT_CHUNK = 2**28
 _THREADS = 256
 _N_COLORS = 2**24
 # Colours of a block when the used ones are listed: THREADS x SHARE of count.cu.
@@ -104,6 +107,11 @@ class DeviceCounter:
             self.kept = pixels, feed
         return feed
 
+    def to_count(self, pixels: Any, again: bool) -> Iterator[tuple[int, int, list[DeviceArray]]]:
+        """Chunks of pixels; those that are on the device already need no small ones."""
+        feed = self.feed(pixels, again)
+        return feed.chunks(_CHUNK if feed.resident is None else _RESIDENT_CHUNK)
+
     def labelled(
         self, kernel: str, pixels: Any, table: DeviceArray, labels: Any, tick: Tick | None
     ) -> None:
@@ -140,7 +148,7 @@ class DeviceBins(DeviceCounter):
     def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         origin = None
-        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.to_count(pixels, again):
             if origin is None:
                 # A guess at the lowest value: a wrong one costs time alone.
                 sample = self.device.to_host(chunk[:1024]).astype(np.int64)
@@ -180,7 +188,7 @@ class DeviceColors(DeviceCounter):
 
     def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
-        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.to_count(pixels, again):
             if self.n_counted + stop - start >= 2**32:
                 self._empty_table()
             self.n_counted += stop - start
