@@ -398,6 +398,24 @@ def test_labels_of_another_library_are_written_by_their_own_type(monkeypatch):
         np.testing.assert_array_equal(values[device.to_host(labels.array)], pixels)
 
 
+def test_images_on_a_device_are_refused_with_the_fix():
+    class OnDevice:
+        __cuda_array_interface__ = None
+
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    image = np.eye(9)
+    for name, call in {
+        "image": lambda there: fastseg.segment(there, 2),
+        "mask": lambda there: fastseg.segment(image, 2, mask=there),
+        "X": lambda there: fastseg.KMeans(2).fit(there),
+        "sample_weight": lambda there: fastseg.KMeans(2).fit(image, sample_weight=there),
+    }.items():
+        with pytest.raises(TypeError, match=rf"{name} is in a GPU.*use cupy.asnumpy\({name}\)"):
+            call(OnDevice())
+
+
 class TestPlan:
     @given(
         st.integers(1, 10**10),
