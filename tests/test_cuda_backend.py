@@ -176,7 +176,7 @@ class TestRoom:
         monkeypatch.setattr(cuda_points, "_LABEL_CHUNK", 4096)
 
     @needs_compiler
-    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize("lazy", ["copies", "work", "both"])
     @pytest.mark.parametrize(
         ("dtype", "n", "d"), [("float32", 20_011, 3), ("uint8", 20_011, 5), ("float64", 2011, 40)]
     )
@@ -219,7 +219,7 @@ class TestRoom:
         assert len(results) == 2
 
     @needs_compiler
-    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize("lazy", ["copies", "work", "both"])
     def test_pixels_are_counted_chunk_by_chunk(self, lazy):
         pixels = np.random.default_rng(0).integers(0, 9, (30_000, 1)).astype(np.uint16)
         backend, device = emulated(memory=2**19 + 40_000, lazy=lazy)
@@ -234,7 +234,7 @@ class TestRoom:
         assert device.launches.count("count_bins") > 3
 
     @needs_compiler
-    @pytest.mark.parametrize("lazy", ["copies", "work"])
+    @pytest.mark.parametrize("lazy", ["copies", "work", "both"])
     @pytest.mark.parametrize("again", [True, False])
     def test_pixels_that_are_needed_again_are_sent_once(self, again, lazy, monkeypatch):
         monkeypatch.setattr(counters, "_CHUNK", 4096)
