@@ -14,6 +14,15 @@ _BLOCK = 2**20
 _LARGEST = 1e140
 
 
+def refuse_gpu(values: Any, name: str) -> None:
+    """Raise TypeError for an array in a GPU's memory."""
+    if hasattr(values, "__cuda_array_interface__"):
+        raise TypeError(
+            f"{name} is in a GPU's memory, which is not supported here; use"
+            f" cupy.asnumpy({name}), and backend='cuda' to compute on the GPU"
+        )
+
+
 def native(array: Array, name: str) -> Array:
     """Array of one of the kernels' types, the same one where it already is.
 
@@ -80,6 +89,7 @@ def as_points(X: Any, name: str) -> Array:
     """Points (n, d), C-contiguous and of one of the kernels' types, from an array-like."""
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix, which is not supported; use {name}.toarray()")
+    refuse_gpu(X, name)
     array = np.asarray(X)
     if array.dtype.kind == "O":
         array = array.astype(np.float64)
@@ -99,6 +109,7 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
     """Weights (n,) float64, or None."""
     if sample_weight is None:
         return None
+    refuse_gpu(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64, order="C")
     if weights.ndim == 0:
         weights = np.full(n, float(weights))

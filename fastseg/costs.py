@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -19,6 +21,9 @@ from .kernels.backend import Backend, Problem
 from .kernels.cpu.threads import usable_threads
 
 _VERSION = 1
+
+# Where NVIDIA's driver describes itself.
+_DRIVER = Path("/proc/driver/nvidia")
 
 # Passes over the points that a fit is taken to make: typical of k-means++ and Lloyd's
 # iterations together, which nobody knows before.
@@ -63,7 +68,18 @@ class Calibration:
 
 def machine() -> str:
     """What the costs depend on, as far as it is cheap to know."""
-    return f"{platform.node()}, {platform.machine()}, {usable_threads()} processors"
+    parts = [platform.node(), platform.machine(), f"{usable_threads()} processors", *_gpus()]
+    return ", ".join(parts)
+
+
+def _gpus() -> list[str]:
+    """Models of the NVIDIA GPUs as Linux tells them: to ask CUDA takes as long as many a fit."""
+    models = []
+    for path in sorted(_DRIVER.glob("gpus/*/information")):
+        with contextlib.suppress(OSError):
+            lines = path.read_text(errors="replace").splitlines()
+            models += [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
+    return models
 
 
 def calibration_path() -> Path:
@@ -81,12 +97,30 @@ def load_calibration() -> Calibration | str:
         stored = json.loads(calibration_path().read_text())
         if stored["version"] != _VERSION or stored["machine"] != machine():
             return "the calibration is of another version or machine"
-        costs = {name: Costs(**parts) for name, parts in stored["costs"].items()}
+        costs = {name: _checked(parts) for name, parts in stored["costs"].items()}
+        if not costs:
+            raise ValueError("no costs")
     except (OSError, RuntimeError):  # no home folder is a RuntimeError
         return "not calibrated"
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError):
         return "the calibration cannot be read"
     return Calibration(stored["machine"], costs)
+
+
+def _checked(parts: dict[str, Any]) -> Costs:
+    costs = Costs(**{name: float(seconds) for name, seconds in parts.items()})
+    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in asdict(costs).values()):
+        raise ValueError("costs are finite and not negative")
+    return costs
+
+
+def prepare_calibration() -> None:
+    """Raise OSError if the costs could not be written, before they are measured."""
+    from .io.atomic import check_output
+
+    path = calibration_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output(path, overwrite=True)
 
 
 def save_calibration(calibration: Calibration) -> Path:

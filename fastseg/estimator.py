@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import as_weights, check_magnitude
+from .arrays import as_weights, check_magnitude, refuse_gpu
 from .dispatch import choose_backend
 from .functional import fit_rows
 from .kernels.backend import Array, FloatArray, Points, Problem
@@ -136,6 +136,7 @@ class KMeans(
         ValueError, TypeError
             If a parameter or X is not as described.
         """
+        refuse_gpu(X, "X")
         values = validate_data(self, X, dtype=_DTYPES, order="C")
         check_magnitude(values, "X")
         if self.algorithm not in ("lloyd", "elkan"):
@@ -170,6 +171,7 @@ class KMeans(
     def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
         """Points to compare with the centres, and the centres in float64."""
         check_is_fitted(self)
+        refuse_gpu(X, "X")
         values = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
         problem = Problem(values.shape[0], values.shape[1], len(centers), values.dtype.name)
@@ -211,6 +213,7 @@ class KMeans(
             Distances, in float32 for float32 input and else in float64.
         """
         check_is_fitted(self)
+        refuse_gpu(X, "X")
         values = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
         distances = euclidean_distances(values, self.cluster_centers_)
         typed: Array = distances.astype(values.dtype, copy=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_finite, check_magnitude, native
+from .arrays import check_finite, check_magnitude, native, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array, FloatArray
@@ -103,6 +103,7 @@ def as_pixels(
             channel_axis = image.channel_axis
         image = image.pixels
     masked = image if isinstance(image, np.ma.MaskedArray) else None
+    refuse_gpu(image, "image")
     array = np.asarray(image)
     if array.ndim < 2:
         raise ValueError(f"image must have at least 2 dimensions, got shape {array.shape}")
@@ -179,6 +180,7 @@ def _both(a: Array | None, b: Array | None) -> Array | None:
 def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
+    refuse_gpu(mask, "mask")
     array = np.asarray(mask)
     if array.shape != grid:
         raise ValueError(

@@ -79,6 +79,13 @@ def memory(array):
     return array.view(np.ndarray)
 
 
+def unowned(array):
+    """Gives an array at the same address, which does not keep the memory alive."""
+    address, shape, dtype = array.ctypes.data, array.shape, array.dtype
+    block = ctypes.c_uint8 * array.nbytes
+    return lambda: np.frombuffer(block.from_address(address), dtype).reshape(shape)
+
+
 class Stream:
     """Operations in order. A lazy one puts them off until somebody waits for them."""
 
@@ -106,7 +113,8 @@ class EmulatedDevice:
     """See `fastseg.kernels.cuda.device.Device`.
 
     With ``lazy`` "copies" the copies between host and device are as late as events allow,
-    with "work" the kernels are: what does not wait as it must then computes on garbage.
+    with "work" the kernels are, with "both" all of them: what does not wait as it must
+    then computes on garbage. Pinned memory goes to a pool as soon as nobody refers to it.
     """
 
     name = "emulated"
@@ -115,8 +123,9 @@ class EmulatedDevice:
 
     def __init__(self, memory=2**33, lazy="copies"):
         self.memory = memory
-        self.work = Stream(lazy == "work")
-        self.incoming, self.outgoing = Stream(lazy == "copies"), Stream(lazy == "copies")
+        self.work = Stream(lazy in ("work", "both"))
+        self.incoming, self.outgoing = (Stream(lazy in ("copies", "both")) for _ in range(2))
+        self.pool = []
         self.used = 0
         self.guarded = []
         self.kept = []  # memory goes back in the order of the work, as in CuPy's pool
@@ -164,7 +173,11 @@ class EmulatedDevice:
         self.work.put(lambda: np.copyto(memory(target), memory(source), casting="unsafe"))
 
     def pinned(self, n_bytes):
-        return np.empty(n_bytes, np.uint8)
+        fits = [i for i, block in enumerate(self.pool) if len(block) == n_bytes]
+        block = self.pool.pop(fits[0]) if fits else (ctypes.c_uint8 * n_bytes)()
+        array = np.frombuffer(block, np.uint8)
+        weakref.finalize(array, self.pool.append, block)
+        return array
 
     def is_pinned(self, array):
         return False
@@ -184,11 +197,13 @@ class EmulatedDevice:
         self.sent += pinned.nbytes
         if after is not None:
             self.incoming.put(lambda: run(after))
-        return self.incoming.put(lambda: np.copyto(memory(target), pinned))
+        source = unowned(pinned)
+        return self.incoming.put(lambda: np.copyto(memory(target), source()))
 
     def fetch(self, array, pinned, after):
         self.outgoing.put(lambda: run(after))
-        return self.outgoing.put(lambda: np.copyto(pinned, memory(array)))
+        target = unowned(pinned)
+        return self.outgoing.put(lambda: np.copyto(target(), memory(array)))
 
     def mark(self):
         return self.work.put(lambda: None)

@@ -62,6 +62,15 @@ def test_info_calibrates(tmp_path, monkeypatch, capsys):
     assert "leave INPUT out" in capsys.readouterr().err
 
 
+def test_costs_that_cannot_be_kept_are_not_measured(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(costs, "calibrate", lambda backends: pytest.fail("it measures"))
+    for path in (tmp_path / "file" / "calibration.json", tmp_path):
+        monkeypatch.setenv("FASTSEG_CALIBRATION", str(path))
+        assert main(["info", "--calibrate"]) == 1
+        assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_info_describes_an_image(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     alpha = np.full((23, 31), 255, np.uint8)

@@ -1,5 +1,6 @@
 """The choice of a backend: costs that were measured, and reasons for what cannot run."""
 
+import json
 import sys
 import types
 
@@ -88,9 +89,31 @@ def test_a_calibration_that_does_not_fit_is_not_used(calibrated, usable_cuda, te
     assert reason in choice.reason
 
 
+@pytest.mark.parametrize("cost", ['"quick"', "null", "NaN", "Infinity", "-1", "1" + 400 * "0"])
+def test_a_calibration_of_costs_that_are_none_is_not_used(calibrated, usable_cuda, cost):
+    text = calibrated.read_text()
+    calibrated.write_text(text.replace('"first": 9.0', f'"first": {cost}'))
+    assert calibrated.read_text() != text
+    assert costs.load_calibration() == "the calibration cannot be read"
+    calibrated.write_text(json.dumps({**json.loads(text), "costs": {}}))
+    assert costs.load_calibration() == "the calibration cannot be read"
+
+
 def test_costs_of_another_machine_are_not_used(calibrated, usable_cuda, monkeypatch):
     monkeypatch.setattr(costs, "machine", lambda: "another one")
     assert dispatch.choose_backend(LARGE).backend.name == "cpu"
+
+
+def test_costs_do_not_survive_another_gpu(calibrated, tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "_DRIVER", tmp_path)
+    gpu = tmp_path / "gpus" / "0000:00:05.0"
+    gpu.mkdir(parents=True)
+    (gpu / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 27\n")
+    assert costs.machine().endswith(" processors, NVIDIA H100 80GB HBM3")
+    costs.save_calibration(Calibration(costs.machine(), {"cpu": Costs(0, 0, 0, 0, 0, 0)}))
+    assert isinstance(costs.load_calibration(), Calibration)
+    (gpu / "information").write_text("Model: \t\t NVIDIA A100-SXM4-40GB\n")
+    assert costs.load_calibration() == "the calibration is of another version or machine"
 
 
 @needs_compiler
@@ -134,6 +157,14 @@ class TestReasons:
             ({"driver": 0}, "there is no NVIDIA driver; install one"),
             ({"n_devices": 0}, "no CUDA device is visible; see nvidia-smi"),
             ({"capability": "61"}, "the device Some GPU has compute capability 6.1, and at least"),
+            (
+                {"error": "cudaErrorNoDevice: no CUDA-capable device is detected"},
+                "no CUDA device is visible; see nvidia-smi",
+            ),
+            (
+                {"error": "cudaErrorInsufficientDriver: CUDA driver version is insufficient"},
+                r"the driver is too old for this CuPy; update it or install fastseg\[cuda12\]",
+            ),
             ({"error": "cudaErrorUnknown"}, r"the CUDA driver does not answer \(cudaErrorUnknown"),
         ],
     )

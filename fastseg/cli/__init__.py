@@ -262,9 +262,10 @@ def info(input_: str | None, max_pixels: int | None, calibrate: bool, as_json: b
 
 
 def _calibrate() -> None:
-    from ..costs import calibrate, save_calibration
+    from ..costs import calibrate, prepare_calibration, save_calibration
     from ..dispatch import available_backends, backend_named
 
+    prepare_calibration()
     usable = [name for name, missing in available_backends().items() if missing is None]
     save_calibration(calibrate({name: backend_named(name) for name in usable}))
 

@@ -7,6 +7,12 @@
 
 #define THREADS 128
 
+// A value as an integer, or in float64.
+template <class Sum>
+__device__ Sum as(Real value) {
+    return sizeof(Sum) == sizeof(double) ? Sum(to_double(value)) : Sum(value);
+}
+
 template <class Sum>
 __device__ void accumulate_columns(
     const POINT* points, const double* weights, const FewCenters& centers, int64 start,
@@ -43,8 +49,8 @@ __device__ void accumulate_columns(
                 Sum* mine = columns + labels[p] * width * THREADS;
 #pragma unroll
                 for (int f = 0; f < x.n_features(); ++f) {
-                    mine[f * THREADS] +=
-                        weighted ? Sum(__dmul_rn(w, double(x.value(p, f)))) : Sum(x.value(p, f));
+                    const Real v = x.value(p, f);
+                    mine[f * THREADS] += weighted ? Sum(__dmul_rn(w, to_double(v))) : as<Sum>(v);
                 }
                 mine[x.n_features() * THREADS] += Sum(w);
                 inertia += __dmul_rn(

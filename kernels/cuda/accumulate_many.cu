@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) accumulate_owned(ARGUME
                     const double w = weights ? weights[at] : 1.0;
                     for (int f = threadIdx.x % width; f < width; f += THREADS) {
                         const double x =
-                            f < n_features ? double(points[at * n_features + f]) : 1.0;
+                            f < n_features ? to_double(points[at * n_features + f]) : 1.0;
                         row[int64(label) * width + f] += __dmul_rn(w, x);
                     }
                 }

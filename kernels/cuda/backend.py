@@ -21,6 +21,9 @@ MAX_CLUSTERS = 4096
 _MIN_CAPABILITY = 75
 
 
+_NO_DEVICE = "no CUDA device is visible; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+
+
 class CudaBackend:
     """Kernels on a CUDA device, the current one of CuPy.
 
@@ -96,15 +99,24 @@ def _missing() -> str | None:
         if runtime.driverGetVersion() == 0:
             return "there is no NVIDIA driver; install one"
         if runtime.getDeviceCount() == 0:
-            return "no CUDA device is visible; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+            return _NO_DEVICE
         device = cupy.cuda.Device()
         name = runtime.getDeviceProperties(device.id)["name"].decode()
         capability = int(device.compute_capability)
     except runtime.CUDARuntimeError as error:
-        return f"the CUDA driver does not answer ({error})"
+        return _in_words(error)
     if capability < _MIN_CAPABILITY:
         return (
             f"the device {name} has compute capability {capability / 10}, and at least"
             f" {_MIN_CAPABILITY / 10} is needed"
         )
     return None
+
+
+def _in_words(error: Exception) -> str:
+    """What an error of the CUDA runtime, which names itself, means to a user."""
+    if "cudaErrorNoDevice" in str(error):
+        return _NO_DEVICE
+    if "cudaErrorInsufficientDriver" in str(error):
+        return "the driver is too old for this CuPy; update it or install fastseg[cuda12]"
+    return f"the CUDA driver does not answer ({error})"

@@ -52,11 +52,11 @@ def rounding_bound(centers: FloatArray) -> tuple[float, float, float]:
     u, n_features = 2.0**-24, centers.shape[1]
     m = min(float(np.abs(centers).max()), 1e30)
     slack = 2 * 1.25
-    # Squares below the range of float32 vanish.
+    # Numbers below the range of float32 vanish, in each sum of two distances.
     return (
         slack * u * (n_features + 5),
         slack * 2 * u * m * n_features**0.5,
-        slack * n_features * min((u * m) ** 2, 1e30) + 1e-37,
+        slack * n_features * min((u * m) ** 2, 1e30) + n_features * 1e-37,
     )
 
 

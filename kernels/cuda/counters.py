@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from ..backend import Array, Counter, Tick
 from ..cpu.counters import make_counter
 from .device import Device, DeviceArray
 from .source import defines
-from .transfer import Feed, Outbox, usable
+from .transfer import Feed, Outbox, dtype_of, usable
 
 # Pixels sent and counted at once.
 _CHUNK = 2**23
+# Pixels counted at once where they are: blocks count in 32 bits.
+_RESIDENT_CHUNK = 2**28
 _THREADS = 256
 _N_COLORS = 2**24
 # Colours of a block when the used ones are listed: THREADS x SHARE of count.cu.
@@ -63,7 +66,7 @@ class HostRows:
         if not self.device.owns(labels):
             self.counter.look_up(pixels, table, labels, tick)
             return
-        found = np.empty(len(pixels), labels.dtype)
+        found = np.empty(len(pixels), dtype_of(self.device, labels))
         self.counter.look_up(pixels, table, found, tick)
         self.device.copy(self.device.to_device(found), self.device.wrap(labels))
 
@@ -104,6 +107,11 @@ class DeviceCounter:
             self.kept = pixels, feed
         return feed
 
+    def to_count(self, pixels: Any, again: bool) -> Iterator[tuple[int, int, list[DeviceArray]]]:
+        """Chunks of pixels; those that are on the device already need no small ones."""
+        feed = self.feed(pixels, again)
+        return feed.chunks(_CHUNK if feed.resident is None else _RESIDENT_CHUNK)
+
     def labelled(
         self, kernel: str, pixels: Any, table: DeviceArray, labels: Any, tick: Tick | None
     ) -> None:
@@ -140,7 +148,7 @@ class DeviceBins(DeviceCounter):
     def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         origin = None
-        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.to_count(pixels, again):
             if origin is None:
                 # A guess at the lowest value: a wrong one costs time alone.
                 sample = self.device.to_host(chunk[:1024]).astype(np.int64)
@@ -163,7 +171,7 @@ class DeviceBins(DeviceCounter):
 
     def look_up(self, pixels: Any, table: Array, labels: Any, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
-        by_code = np.zeros(len(self.bins), labels.dtype)
+        by_code = np.zeros(len(self.bins), dtype_of(self.device, labels))
         by_code[self.order] = table
         self.labelled("label_bins", pixels, self.device.to_device(by_code), labels, tick)
 
@@ -180,7 +188,7 @@ class DeviceColors(DeviceCounter):
 
     def add(self, pixels: Any, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
-        for start, stop, (chunk,) in self.feed(pixels, again).chunks(_CHUNK):
+        for start, stop, (chunk,) in self.to_count(pixels, again):
             if self.n_counted + stop - start >= 2**32:
                 self._empty_table()
             self.n_counted += stop - start
@@ -230,8 +238,9 @@ class DeviceColors(DeviceCounter):
     def look_up(self, pixels: Any, table: Array, labels: Any, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
         # The counts are not needed any more, and their memory is at hand.
-        by_code = self.table.view(labels.dtype)[:_N_COLORS]
-        n, table = len(self.codes), np.ascontiguousarray(table, labels.dtype)
+        dtype = dtype_of(self.device, labels)
+        by_code = self.table.view(dtype)[:_N_COLORS]
+        n, table = len(self.codes), np.ascontiguousarray(table, dtype)
         self.launch(
             ("look_up.cu", "enter_colors"), n, self.device.to_device(self.codes),
             self.device.to_device(table), np.int64(n), by_code, label=table.dtype.name,

@@ -7,8 +7,9 @@ order them. Everything else in this folder knows devices by these few methods al
 from __future__ import annotations
 
 import os
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +23,10 @@ Event = Any
 NULL = np.uint64(0)  # a pointer to nothing, among a kernel's arguments
 
 
+# CuPy's numbers for float16, bfloat16 and TF32 in matrix products.
+_ROUNDED_TYPES = (3, 6, 7)
+
+
 class OutOfMemory(MemoryError):
     """The device has no room for an array."""
 
@@ -31,7 +36,10 @@ class Device(Protocol):
 
     name: str
     n_multiprocessors: int
-    exact_float32: bool  # whether products of float32 matrices are computed in float32
+
+    @property
+    def exact_float32(self) -> bool:
+        """Whether products of float32 matrices are computed in float32."""
 
     def free_memory(self) -> int:
         """Bytes that could be allocated."""
@@ -95,25 +103,47 @@ class Device(Protocol):
         """Queue a kernel: its file, the options it is compiled with, and its name."""
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _there(method: _Method) -> _Method:
+    """Method that runs on its own device, whichever is the current one by then."""
+
+    @wraps(method)
+    def run(self: CupyDevice, *arguments: Any, **options: Any) -> Any:
+        with self.device:
+            return method(self, *arguments, **options)
+
+    return cast(_Method, run)
+
+
 class CupyDevice:
-    """The current CUDA device, by CuPy."""
+    """The CUDA device that is CuPy's current one when this is made."""
 
     def __init__(self) -> None:
         import cupy
 
         self.cupy = cupy
         self.runtime = cupy.cuda.runtime
-        device = cupy.cuda.Device()
-        properties = self.runtime.getDeviceProperties(device.id)
+        self.device = cupy.cuda.Device()
+        properties = self.runtime.getDeviceProperties(self.device.id)
         self.name = properties["name"].decode()
         self.n_multiprocessors = int(properties["multiProcessorCount"])
-        # Either asks the matrix products for TF32, whose errors are a thousand times larger.
-        asked = [os.environ.get(name, "0") for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")]
-        self.exact_float32 = not any(value not in ("", "0") for value in asked)
         # One stream each way: a GPU has a copy engine for each.
         self.incoming = cupy.cuda.Stream(non_blocking=True)
         self.outgoing = cupy.cuda.Stream(non_blocking=True)
 
+    @property
+    def exact_float32(self) -> bool:
+        """See `Device.exact_float32`; a program may change it at any time."""
+        # Any of them asks for TF32 or less, whose errors are a thousand times larger.
+        asked = [os.environ.get(name, "0") for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")]
+        core = getattr(self.cupy, "_core", None)
+        get = getattr(core, "get_compute_type", None)
+        rounded = get is not None and int(get(np.float32)) in _ROUNDED_TYPES
+        return not rounded and not any(value not in ("", "0") for value in asked)
+
+    @_there
     def free_memory(self) -> int:
         """See `Device.free_memory`."""
         free, _ = self.runtime.memGetInfo()
@@ -125,14 +155,22 @@ class CupyDevice:
 
     def wrap(self, array: Any) -> DeviceArray:
         """See `Device.wrap`."""
-        if not hasattr(array, "__cuda_array_interface__"):
-            array = self.cupy.from_dlpack(array)
-        return self.cupy.asarray(array)
+        if not isinstance(array, self.cupy.ndarray):
+            # DLPack orders the streams of the two libraries, which the other way may not.
+            by_dlpack = hasattr(array, "__dlpack__")
+            array = (self.cupy.from_dlpack if by_dlpack else self.cupy.asarray)(array)
+        if array.device.id != self.device.id:
+            raise ValueError(
+                f"an array is on CUDA device {array.device.id}, but work goes to device"
+                f" {self.device.id}; use it within cupy.cuda.Device({array.device.id})"
+            )
+        return array
 
     def address(self, array: DeviceArray) -> int:
         """See `Device.address`."""
         return int(array.data.ptr)
 
+    @_there
     def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """See `Device.empty`."""
         try:
@@ -141,16 +179,19 @@ class CupyDevice:
             advice = "free memory on the device, or use backend='cpu'"
             raise OutOfMemory(f"{error}; {advice}") from None
 
+    @_there
     def full(self, shape: tuple[int, ...], dtype: Any, value: float) -> DeviceArray:
         """See `Device.full`."""
         array = self.empty(shape, dtype)
         array.fill(value)
         return array
 
+    @_there
     def copy(self, source: DeviceArray, target: DeviceArray) -> None:
         """See `Device.copy`."""
         target[...] = source
 
+    @_there
     def pinned(self, n_bytes: int) -> Array:
         """See `Device.pinned`."""
         memory = self.cupy.cuda.alloc_pinned_memory(n_bytes)
@@ -160,17 +201,20 @@ class CupyDevice:
         """See `Device.is_pinned`."""
         return bool(self.runtime.pointerGetAttributes(array.ctypes.data).type == 1)
 
+    @_there
     def to_device(self, array: Array) -> DeviceArray:
         """See `Device.to_device`."""
         target = self.empty(array.shape, array.dtype)
         target.set(array)
         return target
 
+    @_there
     def to_host(self, array: DeviceArray) -> Array:
         """See `Device.to_host`."""
         host: Array = array.get()
         return host
 
+    @_there
     def send(self, pinned: Array, target: DeviceArray, after: Event | None) -> Event:
         """See `Device.send`."""
         if after is not None:
@@ -181,6 +225,7 @@ class CupyDevice:
         )  # fmt: skip
         return self.incoming.record()
 
+    @_there
     def fetch(self, array: DeviceArray, pinned: Array, after: Event) -> Event:
         """See `Device.fetch`."""
         self.outgoing.wait_event(after)
@@ -190,10 +235,12 @@ class CupyDevice:
         )  # fmt: skip
         return self.outgoing.record()
 
+    @_there
     def mark(self) -> Event:
         """See `Device.mark`."""
         return self.cupy.cuda.get_current_stream().record()
 
+    @_there
     def wait(self, event: Event) -> None:
         """See `Device.wait`."""
         self.cupy.cuda.get_current_stream().wait_event(event)
@@ -202,10 +249,12 @@ class CupyDevice:
         """See `Device.synchronize`."""
         event.synchronize()
 
+    @_there
     def multiply(self, a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
         """See `Device.multiply`."""
         self.cupy.matmul(a, b.T, out=out)
 
+    @_there
     def launch(
         self,
         kernel: tuple[str, tuple[str, ...], str],

@@ -13,7 +13,7 @@ __device__ inline double exact_distance(const Rows& rows, int p, const double* c
     double d = 0.0;
 #pragma unroll
     for (int f = 0; f < rows.n_features(); ++f) {
-        d = add_square(d, double(rows.value(p, f)), center[f]);
+        d = add_square(d, to_double(rows.value(p, f)), center[f]);
     }
     return d;
 }

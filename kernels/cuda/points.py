@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Farthest, FloatArray, Partials, Sampler, Tick
+from ..backend import DTYPES, Farthest, FloatArray, Partials, Sampler, Tick
 from .centers import FEW, ManyCenters, few_centers
 from .device import NULL, Device, DeviceArray, OutOfMemory
 from .sampler import DeviceSampler, host_sampler
 from .source import defines
-from .transfer import Feed, Outbox, usable
+from .transfer import Feed, Outbox, dtype_of, usable
 
 # Above this many features a loop over features replaces the unrolled code.
 MAX_UNROLLED = 16
@@ -91,6 +91,10 @@ class CudaPoints:
         self.values, self.weights = values, weights
         self.n_points, self.n_features = values.shape
         self.dtype = np.dtype(values.dtype)
+        if self.dtype.name not in DTYPES:
+            raise TypeError(f"points must be of {', '.join(DTYPES)}, got {self.dtype}")
+        if weights is not None and np.dtype(weights.dtype) != np.float64:
+            raise TypeError(f"weights must be of float64, got {weights.dtype}")
         self.repeated = repeated
         self.n_threads = n_threads
         arrays = [values] if weights is None else [values, weights]
@@ -151,7 +155,8 @@ class CudaPoints:
             labels = np.empty(self.n_points, np.int32)
         there = self.device.wrap(labels) if self.device.owns(labels) else None
         outbox = Outbox(self.device)
-        for start, stop, found, _ in self._labelled(centers, labels.dtype, first_label, there):
+        dtype = dtype_of(self.device, labels)
+        for start, stop, found, _ in self._labelled(centers, dtype, first_label, there):
             if there is None:
                 outbox.fetch(found, labels[start:stop])
             elif not usable(self.device, there):

@@ -33,15 +33,29 @@ class Inbox:
     def send(self, source: Array, target: DeviceArray, after: Event | None = None) -> None:
         """Copy an array of the same shape and type; work queued from now on sees it."""
         event = None
-        if self.device.is_pinned(source):
-            event = self.device.send(source, target, after)
-            # The caller may change the array as soon as this returns.
-            self.device.synchronize(event)
-        else:
-            for start, stop in _parts(source):
-                event = self._send_part(source[start:stop], target[start:stop], after)
-        if event is not None:
-            self.device.wait(event)
+        try:
+            if self.device.is_pinned(source):
+                event = self.device.send(source, target, after)
+                # The caller may change the array as soon as this returns.
+                self.device.synchronize(event)
+            else:
+                for start, stop in _parts(source):
+                    event = self._send_part(source[start:stop], target[start:stop], after)
+        finally:
+            # After an interrupt as well: the target may soon be another array's memory.
+            if event is not None:
+                self.device.wait(event)
+
+    def finish(self) -> None:
+        """Wait until everything has been sent."""
+        for turn, event in enumerate(self.sent):
+            if event is not None:
+                self.device.synchronize(event)
+                self.sent[turn] = None
+
+    def __del__(self) -> None:
+        # The buffers go back to a pool, which does not know of copies on their way.
+        self.finish()
 
     def _send_part(self, source: Array, target: DeviceArray, after: Event | None) -> Event:
         if not self.buffers:
@@ -85,6 +99,12 @@ class Outbox:
         for turn in (1 - self.turn, self.turn):
             self._land(turn)
 
+    def __del__(self) -> None:
+        # As in Inbox, where an error left copies on their way; nobody wants them.
+        for arrival in self.fetched:
+            if arrival is not None:
+                self.device.synchronize(arrival[0])
+
     def _land(self, turn: int) -> None:
         arrival = self.fetched[turn]
         if arrival is not None:
@@ -123,6 +143,8 @@ class Feed:
         if self.room is not None:
             for _ in self.chunks(self.n_rows):
                 pass
+            # Later passes may come in another stream than this one.
+            self.inbox.finish()
 
     def _aligned(self, array: DeviceArray) -> DeviceArray:
         """The array or a copy that is usable: a slice of another one may start anywhere."""
@@ -203,6 +225,12 @@ class Feed:
 def usable(device: Device, array: DeviceArray) -> bool:
     """Whether kernels can use an array as it is: in one piece, and aligned for vector loads."""
     return bool(array.flags.c_contiguous and device.address(array) % 16 == 0)
+
+
+def dtype_of(device: Device, array: Any) -> np.dtype[Any]:
+    """NumPy's type of an array of any library."""
+    dtype: np.dtype[Any] = (device.wrap(array) if device.owns(array) else array).dtype
+    return dtype
 
 
 def _parts(array: Array) -> Iterator[tuple[int, int]]:

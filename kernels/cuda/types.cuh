@@ -16,6 +16,20 @@ typedef double float64;
 #endif
 
 #define WARP 32
+
+// Values in float64. CuPy compiles so that float32 loses its subnormal numbers; the
+// instruction by name keeps them.
+__device__ inline double to_double(double x) { return x; }
+__device__ inline double to_double(int32 x) { return x; }
+__device__ inline double to_double(float x) {
+#ifdef __CUDA_ARCH__
+    double d;
+    asm("cvt.f64.f32 %0, %1;" : "=d"(d) : "f"(x));
+    return d;
+#else
+    return x;
+#endif
+}
 #define ALL_LANES 0xffffffffu
 
 // The largest alignment of N bytes that one load can use.

@@ -47,8 +47,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) assign_products(
             least = other < least ? other : least;
         }
         const Real reach = sqrt(norm) * Real(1.001);
+        // Of the products, and of the float64 distances that decide.
         const Real error = unit * largest * ((n_features + 2) * reach + largest)
-            + (n_features + 2) * Real(1e-15) * reach * reach + Real(1e-37);
+            + (n_features + 2) * Real(1e-15) * (reach * reach + largest * largest)
+            + (n_features + 2) * Real(1e-37);
         const Real limit = least + 4 * error;
         double best = __longlong_as_double(0x7ff0000000000000);
         int label = 0x7fffffff;
@@ -101,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) add_labelled(
             for (int q = 0; q < n_found; ++q) {
                 const int64 at = first + found[q];
                 const double w = weights ? weights[at] : 1.0;
-                const double x = f < n_features    ? double(points[at * n_features + f])
+                const double x = f < n_features    ? to_double(points[at * n_features + f])
                                  : f == n_features ? 1.0
                                                    : distances[at];
                 sum += __dmul_rn(w, x);
