@@ -37,10 +37,9 @@ TARGETS = {
 
 
 def kernels():
-    for n_features in (1, 3):
-        yield lloyd.kernel_for("accumulate", "uint8", n_features)
-        yield lloyd.kernel_for("assign", "float32", n_features, "int32")
-        yield lloyd.kernel_for("potentials", "uint16", n_features)
+    yield lloyd.kernel_for("accumulate", "uint8", 3)
+    yield lloyd.kernel_for("assign", "float32", 5, "int32")
+    yield lloyd.kernel_for("potentials", "uint16", 2)
     many = np.arange(4000.0, dtype=np.float32).reshape(100, 40)
     with mock.patch.object(many_features, "compiled", side_effect=cells.compiled) as spy_many:
         CpuBackend().put(many).accumulate(many[:3].astype(np.float64))
