@@ -14,7 +14,7 @@ from numba import njit, types
 from . import many_features
 from .jit import array, compiled
 from .lanes import ALIGNED, add_point, width_of
-from .nearest import TILE, load_wide, narrow_centers, nearest_of_tile
+from .nearest import TILE, load_wide, narrow_centers, nearest_of_tile, squared_distance
 
 # Above this many features other kernels are faster: see many_features.py.
 MAX_FEATURES = 32
@@ -31,23 +31,6 @@ def aligned_zeros(n):
     return room[-(room.ctypes.data // 8) % ALIGNED :]
 
 
-@njit(nogil=True)
-def squared_distance(
-    flat,  # IN (n_points * n_features,)
-    point,  # which point
-    centers,  # IN (n_clusters, n_features) float64
-    j,  # which centre
-    unroll,  # tuple of n_features
-):
-    """Squared distance of a point to a centre."""
-    start = np.uint64(point) * np.uint64(len(unroll))
-    d = 0.0
-    for f in range(len(unroll)):
-        t = np.float64(flat[start + np.uint64(f)]) - centers[j, f]
-        d += t * t
-    return d
-
-
 def accumulate(
     points,  # IN (n_points, n_features)
     weights,  # IN (n_points,) float64, or (0,): every point weighs one
@@ -62,12 +45,7 @@ def accumulate(
     """Assign a chunk and sum it up; return its inertia, or zero."""
     flat = points.reshape(-1)
     n_clusters, n_features = centers.shape
-    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1, np.float32)
-    narrow, halves = (
-        np.empty((n_clusters, n_features), np.float32),
-        np.empty(n_clusters, np.float32),
-    )
-    narrow_centers(centers, origin, narrow, halves, reach)
+    about = narrow_centers(centers)
     doubtful, nearest = np.empty(TILE, np.uint32), np.empty(TILE, np.uint32)
     width = width_of(unroll)
     k = np.uint64(n_clusters)
@@ -77,9 +55,7 @@ def accumulate(
     weight = 1.0
     for first in range(start, stop, TILE):
         size = min(TILE, stop - first)
-        nearest_of_tile(
-            flat, first, size, centers, origin, narrow, halves, reach, unroll, doubtful, nearest
-        )
+        nearest_of_tile(flat, first, size, centers, about, unroll, doubtful, nearest)
         at = np.uint64(first)
         if len(weights) > 0:
             for i in range(size):
@@ -119,19 +95,11 @@ def assign(
 ):
     """Label a chunk with its nearest centres."""
     flat = points.reshape(-1)
-    n_clusters, n_features = centers.shape
-    origin, reach = np.empty(n_features, np.float32), np.empty(n_features + 1, np.float32)
-    narrow, halves = (
-        np.empty((n_clusters, n_features), np.float32),
-        np.empty(n_clusters, np.float32),
-    )
-    narrow_centers(centers, origin, narrow, halves, reach)
+    about = narrow_centers(centers)
     doubtful, nearest = np.empty(TILE, np.uint32), np.empty(TILE, np.uint32)
     for first in range(start, stop, TILE):
         size = min(TILE, stop - first)
-        nearest_of_tile(
-            flat, first, size, centers, origin, narrow, halves, reach, unroll, doubtful, nearest
-        )
+        nearest_of_tile(flat, first, size, centers, about, unroll, doubtful, nearest)
         at = np.uint64(first)
         for i in range(size):
             labels[at + np.uint64(i)] = nearest[i] + first_label

@@ -21,19 +21,22 @@ MANY = TILE // 8
 @njit(nogil=True)
 def narrow_centers(
     centers,  # IN (n_clusters, n_features) float64
-    origin,  # OUT (n_features,) float32, amid the centres
-    narrow,  # OUT (n_clusters, n_features) float32, about the origin
-    halves,  # OUT (n_clusters,) float32, half their squared lengths
-    reach,  # OUT (n_features + 1,) float32, largest coordinates, and largest of the halves
 ):
-    """Centres in float32 about an origin amid them."""
+    """Centres in float32 about an origin amid them, as `nearest_of_points` takes them.
+
+    That is the origin (n_features,), the centres (n_clusters, n_features), half their
+    squared lengths (n_clusters,), and the largest coordinates and the largest of the
+    halves (n_features + 1,).
+    """
     n_clusters, n_features = centers.shape
+    origin, reach = np.empty(n_features, np.float32), np.zeros(n_features + 1, np.float32)
+    narrow = np.empty((n_clusters, n_features), np.float32)
+    halves = np.empty(n_clusters, np.float32)
     for f in range(n_features):
         total = 0.0
         for j in range(n_clusters):
             total += centers[j, f] / n_clusters
         origin[f] = np.float32(total)
-    reach[:] = np.float32(0.0)
     for j in range(n_clusters):
         half = 0.0
         for f in range(n_features):
@@ -43,6 +46,7 @@ def narrow_centers(
             half += 0.5 * c * c
         halves[j] = np.float32(half)
         reach[n_features] = max(reach[n_features], halves[j])
+    return origin, narrow, halves, reach
 
 
 @njit(nogil=True)
@@ -63,6 +67,23 @@ def load_wide(
 
 
 @njit(nogil=True)
+def squared_distance(
+    flat,  # IN (n_points * n_features,)
+    point,  # which point
+    centers,  # IN (n_clusters, n_features) float64
+    j,  # which centre
+    unroll,  # tuple of n_features
+):
+    """Squared distance of a point to a centre."""
+    start = np.uint64(point) * np.uint64(len(unroll))
+    d = 0.0
+    for f in range(len(unroll)):
+        t = np.float64(flat[start + np.uint64(f)]) - centers[j, f]
+        d += t * t
+    return d
+
+
+@njit(nogil=True)
 def nearest_to(
     flat,  # IN (n_points * n_features,)
     point,  # which point
@@ -70,13 +91,9 @@ def nearest_to(
     unroll,  # tuple of n_features
 ):
     """Nearest centre of a point in float64; the lowest index wins a tie."""
-    start = np.uint64(point) * np.uint64(len(unroll))
     least, nearest = np.inf, 0
     for j in range(centers.shape[0]):
-        d = 0.0
-        for f in range(len(unroll)):
-            t = np.float64(flat[start + np.uint64(f)]) - centers[j, f]
-            d += t * t
+        d = squared_distance(flat, point, centers, j, unroll)
         if d < least:
             least, nearest = d, j
     return np.uint32(nearest)
@@ -111,15 +128,13 @@ def nearest_of_tile(
     first,  # first point of the tile
     size,  # points of the tile
     centers,  # IN (n_clusters, n_features) float64
-    origin,  # IN, as of narrow_centers
-    narrow,  # IN
-    halves,  # IN
-    reach,  # IN
+    about,  # IN, what narrow_centers returns for them
     unroll,  # tuple of n_features
     doubtful,  # SCRATCH (TILE,) uint32
     nearest,  # OUT (TILE,) uint32
 ):
     """Nearest centre in float64 of every point of a tile; the lowest index wins a tie."""
+    origin, narrow, halves, reach = about
     whole = size // ABREAST * ABREAST
     for i in range(0, whole, ABREAST):
         nearest_of_points(

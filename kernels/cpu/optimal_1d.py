@@ -14,9 +14,6 @@ Sums, gains and their comparison are in double-double arithmetic (Dekker 1971): 
 float64 the gain of a long prefix hides the differences between short ones, and a
 candidate that is wrongly excluded there may be the best of a prefix before it. The
 order of operations matters, so they must not be contracted or reassociated.
-
-All kernels of one call chain stand in this file, because Numba's cache notices a
-change of the file that holds a kernel and of no other.
 """
 
 from __future__ import annotations
@@ -31,6 +28,7 @@ import numpy as np
 from numba import njit, types
 
 from ..backend import Array, FloatArray, Tick
+from .double_double import add, two_product, two_sum
 from .jit import array, compiled
 from .pool import run_chunks
 
@@ -49,36 +47,6 @@ _MIN_PARALLEL_COARSE = 2**17
 
 # np.uint64 subscripts spare a test for negative ones, which keeps loops from vectorising.
 U = np.uint64
-
-
-@njit(nogil=True)
-def two_sum(a, b):
-    """Rounded sum of two numbers, and its error (Knuth)."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-@njit(nogil=True)
-def two_product(a, b):
-    """Rounded product of two numbers, and its error (Dekker 1971)."""
-    p = a * b
-    t = 134217729.0 * a
-    a1 = t - (t - a)
-    a2 = a - a1
-    t = 134217729.0 * b
-    b1 = t - (t - b)
-    b2 = b - b1
-    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
-
-
-@njit(nogil=True)
-def subtract(a, a_low, b, b_low):
-    """Difference of two double-doubles."""
-    s, error = two_sum(a, -b)
-    error += a_low - b_low
-    high = s + error
-    return high, error - (high - s)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -112,8 +80,8 @@ def prefix_sums(
         x, x_low = two_sum(values[i], -origin)
         weight = weights[i] * weight_scale
         p, p_low = two_product(x * scale, weight)
-        s, s_low = subtract(s, s_low, -p, -(p_low + x_low * scale * weight))
-        w, w_low = subtract(w, w_low, -weight, 0.0)
+        s, s_low = add(s, s_low, p, p_low + x_low * scale * weight)
+        w, w_low = add(w, w_low, weight, 0.0)
         sums[0, i + 1], sums[1, i + 1], sums[2, i + 1], sums[3, i + 1] = s, s_low, w, w_low
         gains[0, i + 1], gains[1, i + 1] = add_gain(s, s_low, w, w_low, 0.0, 0.0)
 
@@ -136,8 +104,8 @@ def long_row(
     while first <= last:
         stop = min(first + U(BATCH), last + U(1))
         for j in range(first, stop):
-            a, a_low = subtract(s_row, s_row_low, s[j], s_low[j])
-            b, b_low = subtract(w_row, w_row_low, w[j], w_low[j])
+            a, a_low = add(s_row, s_row_low, -s[j], -s_low[j])
+            b, b_low = add(w_row, w_row_low, -w[j], -w_low[j])
             high[j - first], low[j - first] = add_gain(a, a_low, b, b_low, g[j], g_low[j])
         for t in range(stop - first):
             if high[t] >= best and (high[t] > best or low[t] > best_low):
@@ -165,8 +133,8 @@ def short_rows(
     n_pairs = ends[n_rows - U(1)] if n_rows > U(0) else U(0)
     for t in range(n_pairs):
         i, j = rows[t], candidates[t]
-        a[t], a_low[t] = subtract(s[i], s_low[i], s[j], s_low[j])
-        b[t], b_low[t] = subtract(w[i], w_low[i], w[j], w_low[j])
+        a[t], a_low[t] = add(s[i], s_low[i], -s[j], -s_low[j])
+        b[t], b_low[t] = add(w[i], w_low[i], -w[j], -w_low[j])
         high[t], low[t] = g[j], g_low[j]
     for t in range(n_pairs):
         high[t], low[t] = add_gain(a[t], a_low[t], b[t], b_low[t], high[t], low[t])

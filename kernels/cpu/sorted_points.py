@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit, types
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
+from .double_double import add, two_product
 from .jit import array, compiled
 from .points import CpuPoints
 from .pool import run_chunks
@@ -28,24 +29,14 @@ _CHUNK = STEP * 2**11
 @njit(nogil=True)
 def plus(a, b):
     """Sum of two double-doubles (high, low)."""
-    s = a[0] + b[0]
-    t = s - a[0]
-    low = (a[0] - (s - t)) + (b[0] - t) + (a[1] + b[1])
-    high = s + low
-    return high, low - (high - s)
+    return add(a[0], a[1], b[0], b[1])
 
 
 @njit(nogil=True)
 def times(a, b):
     """Product of two double-doubles."""
-    p = a[0] * b[0]
-    t = 134217729.0 * a[0]
-    a1 = t - (t - a[0])
-    a2 = a[0] - a1
-    t = 134217729.0 * b[0]
-    b1 = t - (t - b[0])
-    b2 = b[0] - b1
-    low = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2 + (a[0] * b[1] + a[1] * b[0])
+    p, low = two_product(a[0], b[0])
+    low += a[0] * b[1] + a[1] * b[0]
     high = p + low
     return high, low - (high - p)
 

@@ -10,6 +10,7 @@ from numba import types
 
 from ..backend import Array, FloatArray, Tick
 from . import ward
+from .double_double import two_product
 from .jit import array, compiled
 
 # Merges, and searches of the chain, between two ticks.
@@ -95,5 +96,5 @@ def _weighted(values: FloatArray, weights: FloatArray) -> FloatArray:
     """Values (m, d) times their weights, with what rounding takes away, (2, d, m)."""
     sums = np.empty((2, values.shape[1], len(values)))
     for f, channel in enumerate(values.T):
-        sums[0, f], sums[1, f] = ward.two_product.py_func(channel, weights)
+        sums[0, f], sums[1, f] = two_product.py_func(channel, weights)
     return sums

@@ -12,9 +12,6 @@ same merges as taking the best pair of all would. Costs are in double-double ari
 (Dekker 1971): of whole numbers the difference above is exact, so that costs are right to
 some 30 digits and ties are those that agree to 24. The order of operations matters, so
 they must not be contracted or reassociated.
-
-All kernels of a call chain stand in this file, because Numba's cache notices a change of
-the file that holds a kernel and of no other.
 """
 
 from __future__ import annotations
@@ -22,40 +19,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .double_double import add, two_product
+
 TIE = 2.0**-80  # relative difference below which costs are equal
 LIGHT = 2.0**40  # steps of luminance, of coordinates that are at most 1
 LANES = 64  # running minima, so that the search for the nearest vectorises
 FAR = 1e150  # coordinate of no cluster: nobody's neighbour
-
-
-@njit(nogil=True)
-def two_sum(a, b):
-    """Rounded sum of two numbers, and its error (Knuth)."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-@njit(nogil=True)
-def two_product(a, b):
-    """Rounded product of two numbers, and its error (Dekker 1971)."""
-    p = a * b
-    t = 134217729.0 * a
-    a1 = t - (t - a)
-    a2 = a - a1
-    t = 134217729.0 * b
-    b1 = t - (t - b)
-    b2 = b - b1
-    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
-
-
-@njit(nogil=True)
-def add(a, a_low, b, b_low):
-    """Sum of two double-doubles."""
-    s, error = two_sum(a, b)
-    error += a_low + b_low
-    high = s + error
-    return high, error - (high - s)
 
 
 @njit(nogil=True, error_model="numpy")
