@@ -188,11 +188,10 @@ class Model:
         )  # fmt: skip
         distances = None
         if with_distances:
-            distances = pixels.values_to_grid(
-                pixel_distances(
-                    pixels, labels, self.space_centers, first, forward=forward, progress=progress
-                )
+            away = pixel_distances(
+                pixels, labels, self.space_centers, first, forward=forward, progress=progress
             )
+            distances = pixels.to_grid(away, np.nan)
         return Labelled(
             pixels.to_grid(labels), first, choice.backend.name, choice.reason, threshold, match,
             distances,

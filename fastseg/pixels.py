@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import check_finite, check_magnitude, native, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
-from .kernels.backend import Array, FloatArray
+from .kernels.backend import Array
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,13 @@ class Pixels:
         """Pixels left out."""
         return 0 if self.kept is None else self.kept.size - len(self.values)
 
-    def to_grid(self, labels: Array) -> Array:
-        """Labels of the kept pixels on the grid, with 0 for the others."""
-        full = labels.reshape(self.layout) if self.kept is None else self._spread(labels, 0)
-        return full.T if self.turned else full
-
-    def values_to_grid(self, values: FloatArray) -> FloatArray:
-        """Values of the kept pixels on the grid, with NaN for the others."""
-        full = values.reshape(self.layout) if self.kept is None else self._spread(values, np.nan)
+    def to_grid(self, labels: Array, empty: float = 0) -> Array:
+        """Labels or values of the kept pixels on the grid, with ``empty`` for the others."""
+        if self.kept is None:
+            full = labels.reshape(self.layout)
+        else:
+            full = np.full(self.layout, empty, labels.dtype)
+            full[self.kept] = labels
         return full.T if self.turned else full
 
     def upright(self) -> Pixels:
@@ -66,18 +65,10 @@ class Pixels:
             return self
         values, kept = self.in_units(self.values), self.kept
         if self.turned:  # one channel
-            full = np.zeros(self.layout, values.dtype)
-            full[... if kept is None else kept] = (
-                values.reshape(self.layout) if kept is None else values[:, 0]
-            )
+            full = self.to_grid(values[:, 0])
             kept = None if kept is None else np.ascontiguousarray(kept.T)
-            values = np.ascontiguousarray(full.T if kept is None else full.T[kept]).reshape(-1, 1)
+            values = (full.ravel() if kept is None else full[kept])[:, None]
         return replace(self, values=values, kept=kept, turned=False, scale=None)
-
-    def _spread(self, kept_values: Array, empty: float) -> Array:
-        full = np.full(self.layout, empty, kept_values.dtype)
-        full[self.kept] = kept_values
-        return full
 
 
 def as_pixels(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..comparison import Comparison, compare
 from ..drawing import check_plot
-from ..io import Image
 from ..progress import Clock
 from .source import Source
+from .study import Study
 from .terminal import image_lines
 
 if TYPE_CHECKING:
@@ -20,33 +19,9 @@ if TYPE_CHECKING:
 _SHOWN_SIZES = 8
 
 
-@dataclass(frozen=True)
-class CompareJob:
-    """What was compared: an image, and its clusters by several methods."""
-
-    source: Source
-    image: Image
-    comparison: Comparison
-    plot: str | None
-    seconds: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything but the labels, for strict JSON."""
-        return {
-            "input": self.source.path,
-            "plot": self.plot,
-            "grid": list(self.image.grid),
-            "dtype": self.image.pixels.dtype.name,
-            "n_channels": self.image.n_channels,
-            **self.comparison.as_dict(),
-            "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
-            "notes": list(self.image.notes),
-        }
-
-
 def compare_file(
     source: Source, *, plot_path: str | None, overwrite: bool, callback: Callback, **options: Any
-) -> CompareJob:
+) -> Study[Comparison]:
     """Compare methods on an image file, and draw the result where asked.
 
     Everything that can be refused is refused before the work.
@@ -63,10 +38,10 @@ def compare_file(
         callback("draw", 0, 0, {})
         result.plot(plot_path, overwrite=overwrite)
         clock.stop("plot")
-    return CompareJob(source, image, result, plot_path, clock.result())
+    return Study(source, image, result, plot_path, clock.result())
 
 
-def compare_table(job: CompareJob) -> Table:
+def compare_table(job: Study[Comparison]) -> Table:
     """Build a table with a row for each method, the one of the lowest inertia marked."""
     from rich.table import Table
 
@@ -75,7 +50,7 @@ def compare_table(job: CompareJob) -> Table:
     for name in ("inertia", "above", "agreement", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("pixels of the clusters", overflow="fold")
-    result = job.comparison
+    result = job.found
     for row, agreement in zip(result.rows, result.agreement[result.best], strict=True):
         best = row is result.rows[result.best]
         sizes = [f"{size:,}" for size in row.result.counts.tolist()]
@@ -93,17 +68,9 @@ def compare_table(job: CompareJob) -> Table:
     return table
 
 
-def compare_lines(job: CompareJob) -> tuple[list[str], list[str]]:
+def compare_lines(job: Study[Comparison]) -> tuple[list[str], list[str]]:
     """Say what stands above the table, and what below."""
-    import click
-
-    first = job.comparison.rows[0].result
-    best = job.comparison.rows[job.comparison.best]
+    first = job.found.rows[0].result
+    best = job.found.rows[job.found.best]
     below = [f"agreement: adjusted Rand index with {best.name}, whose inertia is the lowest"]
-    if first.n_left_out:
-        below.append(f"left out: {first.n_left_out:,} pixels")
-    parts = ", ".join(f"{part} {s:.3g}" for part, s in job.seconds.items() if part != "total")
-    below.append(f"time: {job.seconds['total']:.3g} s ({parts})")
-    if job.plot is not None:
-        below.append(f"written: {click.format_filename(job.plot)}")
-    return image_lines(job.source.path, job.image), below
+    return image_lines(job.source.path, job.image), [*below, *job.last_lines(first.n_left_out)]

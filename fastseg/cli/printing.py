@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .comparing import CompareJob
     from .jobs import Job
-    from .scanning import ScanJob
+    from .study import Study
 
 
 def say(kind: str, words: str, code: int = 0) -> int:
@@ -53,7 +52,7 @@ def report(job: Job, as_json: bool, *more: str | None) -> None:
 
 
 def print_table(
-    job: ScanJob | CompareJob,
+    job: Study[Any],
     as_json: bool,
     lines: Callable[[Any], tuple[list[str], list[str]]],
     table: Callable[[Any], Table],

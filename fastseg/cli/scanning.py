@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..choosing_k import Scan, scan
 from ..drawing import check_plot
-from ..io import Image
 from ..progress import Clock
 from .jobs import start_centers
 from .source import Source
+from .study import Study
 from .terminal import image_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..progress import Callback
-
-
-@dataclass(frozen=True)
-class ScanJob:
-    """What was compared: an image, and its clusters for several numbers of them."""
-
-    source: Source
-    image: Image
-    scan: Scan
-    plot: str | None
-    seconds: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, for strict JSON."""
-        return {
-            "input": self.source.path,
-            "plot": self.plot,
-            "grid": list(self.image.grid),
-            "dtype": self.image.pixels.dtype.name,
-            "n_channels": self.image.n_channels,
-            **self.scan.as_dict(),
-            "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
-            "notes": list(self.image.notes),
-        }
 
 
 def scan_file(
@@ -53,7 +28,7 @@ def scan_file(
     overwrite: bool,
     callback: Callback,
     **options: Any,
-) -> ScanJob:
+) -> Study[Scan]:
     """Scan an image file, and draw the result where asked.
 
     Everything that can be refused is refused before the work.
@@ -78,10 +53,10 @@ def scan_file(
         callback("write", 0, 0, {})
         result.plot(plot_path, overwrite=overwrite)
         clock.stop("plot")
-    return ScanJob(source, image, result, plot_path, clock.result())
+    return Study(source, image, result, plot_path, clock.result())
 
 
-def scan_table(job: ScanJob) -> Table:
+def scan_table(job: Study[Scan]) -> Table:
     """Build a table with a row per number of clusters, the chosen one marked."""
     from rich.table import Table
 
@@ -89,7 +64,7 @@ def scan_table(job: ScanJob) -> Table:
     for name in ("k", "inertia", "explained", "silhouette", "Calinski-Harabasz", "iterations"):
         table.add_column(name, justify="right")
     table.add_column("")
-    result = job.scan
+    result = job.found
     rows = zip(
         result.n_clusters, result.inertia, result.explained, result.silhouette,
         result.calinski_harabasz, strict=True,
@@ -110,16 +85,8 @@ def scan_table(job: ScanJob) -> Table:
     return table
 
 
-def scan_lines(job: ScanJob) -> tuple[list[str], list[str]]:
+def scan_lines(job: Study[Scan]) -> tuple[list[str], list[str]]:
     """Say what stands above the table, and what below."""
-    import click
-
-    result = job.scan
+    result = job.found
     below = [f"best: k = {result.best}, because {result.reason}"]
-    if result.n_left_out:
-        below.append(f"left out: {result.n_left_out:,} pixels")
-    parts = ", ".join(f"{part} {s:.3g}" for part, s in job.seconds.items() if part != "total")
-    below.append(f"time: {job.seconds['total']:.3g} s ({parts})")
-    if job.plot is not None:
-        below.append(f"written: {click.format_filename(job.plot)}")
-    return image_lines(job.source.path, job.image), below
+    return image_lines(job.source.path, job.image), [*below, *job.last_lines(result.n_left_out)]
