@@ -92,7 +92,7 @@ def nearest_of_group(
             feature = min(np.uint64(f), n - np.uint64(WIDE))
             load_columns(flat, start + feature, n, origin, feature, columns)
         nearest_of_columns(
-            columns, narrow, halves, reach, n, np.uint64(len(halves)), np.uint64(0), nearest,
+            columns, narrow, halves, reach, n, np.uint64(len(halves) // 2), np.uint64(0), nearest,
             doubtful,
         )  # fmt: skip
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -19,6 +20,7 @@ from .lanes import (
     LANES,
     WORD,
     filled,
+    known,
     number_at,
     place,
     smaller,
@@ -37,6 +39,8 @@ class _Race:
             cgutils.alloca_once_value(builder, filled(float("inf"))) for _ in range(2)
         )
         self.owner = cgutils.alloca_once_value(builder, ir.Constant(LANES, [0] * ABREAST))
+        # Rounding errors beside those of the scores, in halves of their last bit.
+        self.more_steps = cgutils.alloca_once_value(builder, WORD(0))
 
     def enter(self, scores: list[Any], first: Any) -> None:
         """Compare the scores of centres, the lowest of which wins a tie."""
@@ -52,14 +56,43 @@ class _Race:
         builder.store(runner, self.second)
         builder.store(owner, self.owner)
 
+    def enter_tagged(self, scores: list[Any], tags: list[Any], n_bits: Any) -> None:
+        """Compare scores in whose lowest bits the numbers of their centres are put.
+
+        That takes fewer operations, and leaves more points in doubt.
+        """
+        builder = self.builder
+        low, runner = builder.load(self.best), builder.load(self.second)
+        for score, tag in zip(scores, tags, strict=True):
+            rest = builder.and_(builder.bitcast(score, LANES), builder.not_(_mask(builder, n_bits)))
+            score = builder.bitcast(builder.or_(rest, builder.bitcast(tag, LANES)), FLOATS)
+            worse = builder.select(builder.fcmp_ordered(">", low, score), low, score)
+            runner = smaller(builder, worse, runner)
+            low = smaller(builder, score, low)
+        builder.store(low, self.best)
+        builder.store(runner, self.second)
+
+    def read_tags(self, n_bits: Any) -> None:
+        """Learn from the best scores whose they are."""
+        builder = self.builder
+        best = builder.bitcast(builder.load(self.best), LANES)
+        builder.store(builder.and_(best, _mask(builder, n_bits)), self.owner)
+        # Of two scores each changed by less than 2**n_bits of its last bits.
+        builder.store(builder.shl(WORD(2), n_bits), self.more_steps)
+
+    def nearest(self) -> Any:
+        """Numbers of the centres with the best scores."""
+        return self.builder.load(self.owner)
+
     def doubtful(self, terms: Any, n_features: Any) -> Any:
         """Lanes of 1 where rounding may hide that another centre is nearer, else 0."""
         builder = self.builder
         gap = builder.fsub(builder.load(self.second), builder.load(self.best))
-        # Each operation errs by half a unit of what was added up to it at most, centres,
+        # Each operation errs by half a bit of what was added up to it at most, centres,
         # points and halves by as much each; twice, for two scores, and a little for this
         # sum itself. What overflows is infinite here, and not sure.
         steps = builder.add(builder.mul(n_features, WORD(2)), WORD(5))
+        steps = builder.add(steps, builder.load(self.more_steps))
         steps = splat(builder, builder.uitofp(steps, FLOATS.element), ABREAST)
         relative = builder.fmul(steps, filled(2.1 * 2.0**-24))
         slack = builder.fmul(steps, filled(64 * 2.0**-149))
@@ -67,6 +100,11 @@ class _Race:
         in_range = builder.fcmp_ordered("<", terms, filled(1e38))
         sure = builder.and_(builder.fcmp_ordered(">", gap, bound), in_range)
         return builder.zext(builder.not_(sure), LANES)
+
+
+def _mask(builder: Any, n_bits: Any) -> Any:
+    mask = builder.sub(builder.shl(WORD(1), n_bits), WORD(1))
+    return splat(builder, builder.trunc(mask, LANE), ABREAST)
 
 
 def _magnitude(builder: Any, x: Any) -> Any:
@@ -81,12 +119,13 @@ def _less_product(builder: Any, score: Any, x: Any, c: Any) -> Any:
 
 
 def _nearest_of_points(
+    tagged: bool,
     typing_context: Any,
     points: Any,  # IN flat array of any number
     point: Any,  # uint64, the first of ABREAST points
     origin: Any,  # IN (n_features,) float32
     centers: Any,  # IN flat float32, as `narrow_centers` lays them out
-    halves: Any,  # IN (n_centers,) float32, half the centres' squared lengths
+    halves: Any,  # IN (2 * n_centers,) float32, as `narrow_centers` gives them
     reach: Any,  # IN (n_features + 1,) float32, largest coordinates, and largest of the halves
     n_centers: Any,  # uint64, a multiple of `together`
     at: Any,  # uint64, where the points come in what follows
@@ -115,6 +154,8 @@ def _nearest_of_points(
                 builder.store(raw[f], target, align=4)
         x = [about(builder, raw[f], number(2, WORD(f))) for f in range(n)]
         race = _Race(builder)
+        last = builder.sub(k_, WORD(1))
+        n_bits = builder.sub(WORD(64), builder.ctlz(last, ir.IntType(1)(0)))
         with cgutils.for_range(builder, builder.udiv(k_, WORD(group)), intp=WORD) as loop:
             first = times(builder, loop.index, group)
             row = times(builder, first, n)
@@ -123,13 +164,20 @@ def _nearest_of_points(
                 for b in range(group):
                     c = number(3, builder.add(row, WORD(f * group + b)))
                     scores[b] = _less_product(builder, scores[b], x[f], c)
-            race.enter(scores, first)
+            if tagged:
+                at = builder.add(k_, first)
+                tags = [number(4, builder.add(at, WORD(b))) for b in range(group)]
+                race.enter_tagged(scores, tags, n_bits)
+            else:
+                race.enter(scores, first)
+        if tagged:
+            race.read_tags(n_bits)
         terms = number(5, WORD(n))
         for f in range(n):
             size = builder.fmul(_magnitude(builder, x[f]), number(5, WORD(f)))
             terms = builder.fadd(terms, size)
         for argument, value in (
-            (8, builder.load(race.owner)),
+            (8, race.nearest()),
             (9, race.doubtful(terms, WORD(n))),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
@@ -147,7 +195,7 @@ def _nearest_of_columns(
     typing_context: Any,
     columns: Any,  # IN flat float32, (n_features, ABREAST), points about the origin
     centers: Any,  # IN flat float32, as `narrow_centers` lays them out
-    halves: Any,  # IN (n_centers,) float32, half the centres' squared lengths
+    halves: Any,  # IN (2 * n_centers,) float32, as `narrow_centers` gives them
     reach: Any,  # IN (n_features + 1,) float32, largest coordinates, and largest of the halves
     n_features: Any,  # uint64
     n_centers: Any,  # uint64, a multiple of `together`
@@ -191,7 +239,7 @@ def _nearest_of_columns(
             size = builder.fmul(size, number(3, features.index))
             builder.store(builder.fadd(builder.load(terms), size), terms)
         for argument, value in (
-            (7, builder.load(race.owner)),
+            (7, race.nearest()),
             (8, race.doubtful(builder.load(terms), n_)),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
@@ -202,5 +250,16 @@ def _nearest_of_columns(
     return types.none(*given), build
 
 
-nearest_of_points: Any = intrinsic(_nearest_of_points)
+def tagging_pays(n_features: int) -> int:
+    """Centres up to which their numbers may take the place of bits of the scores.
+
+    With more of them the points in doubt cost more than is saved, in few dimensions
+    already with few.
+    """
+    return min(64, 8 << n_features)
+
+
+nearest_of_points: Any = intrinsic(partial(_nearest_of_points, False))
+nearest_by_tags: Any = intrinsic(partial(_nearest_of_points, True))
 nearest_of_columns: Any = intrinsic(_nearest_of_columns)
+tagging_pays_of: Any = known(tagging_pays)
