@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -10,8 +11,11 @@ from types import FunctionType
 from typing import Any
 
 from numba import njit, types
+from numba.core import event
 from numba.np.numpy_support import from_dtype
 from numpy import dtype
+
+from ..compilation import Compilation, tell
 
 
 def array(name: str, ndim: int = 1, *, written: bool = False) -> Any:
@@ -26,11 +30,33 @@ def compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     One explicit signature serves writable and read-only arrays, so that nothing is
     compiled twice.
     """
-    try:
-        return njit(arguments, nogil=True, cache=True)(_named_by_sources(kernel))
-    except RuntimeError:
-        # No folder for the cache can be written: compile for this process alone.
-        return njit(arguments, nogil=True)(kernel)
+    began = time.perf_counter()
+    named = _named_by_sources(kernel)
+    start = _Start(named)
+    with event.install_listener("numba:compile", start):
+        try:
+            ready = njit(arguments, nogil=True, cache=True)(named)
+        except RuntimeError:
+            # No folder for the cache can be written: compile for this process alone.
+            ready = njit(arguments, nogil=True)(named)
+    tell(Compilation(kernel.__name__, time.perf_counter() - began, start.seen))
+    return ready
+
+
+class _Start(event.Listener):
+    """Hears Numba begin to compile a function, and not the others that are called in it."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.seen = False
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func is self.function:
+            self.seen = True
+            tell(Compilation(self.function.__name__, None, True))
+
+    def on_end(self, event: Any) -> None:
+        """Do nothing: what follows is written to the cache first."""
 
 
 def _named_by_sources(kernel: Callable[..., Any]) -> Callable[..., Any]:
