@@ -13,9 +13,9 @@ from threadpoolctl import ThreadpoolController
 
 
 @cache
-def _controller() -> Any:
-    # Looking for the libraries takes longer than some passes over the points.
-    return ThreadpoolController()
+def _libraries() -> list[Any]:
+    # Looking for them takes longer than some passes over the points.
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 class _Users:
@@ -24,7 +24,7 @@ class _Users:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.number = 0
-        self.limit: Any = None
+        self.before: list[tuple[Any, int]] = []
 
 
 _users = _Users()
@@ -45,7 +45,10 @@ def one_blas_thread() -> Iterator[None]:
     users = _users
     with users.lock:
         if users.number == 0:
-            users.limit = _controller().limit(limits=1, user_api="blas")
+            users.before = [(library, library.get_num_threads()) for library in _libraries()]
+            for library, n_threads in users.before:
+                if n_threads != 1:
+                    library.set_num_threads(1)
         users.number += 1
     try:
         yield
@@ -53,4 +56,6 @@ def one_blas_thread() -> Iterator[None]:
         with users.lock:
             users.number -= 1
             if users.number == 0:
-                users.limit.restore_original_limits()
+                for library, n_threads in users.before:
+                    if n_threads != 1:
+                        library.set_num_threads(n_threads)

@@ -18,6 +18,7 @@ from numpy import dtype
 from ..compilation import Compilation, tell
 
 
+@cache
 def array(name: str, ndim: int = 1, *, written: bool = False) -> Any:
     """Numba's type of a C-contiguous array; one that is only read may be read-only."""
     return types.Array(from_dtype(dtype(name)), ndim, "C", readonly=not written)

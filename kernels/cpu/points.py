@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,8 +25,13 @@ _NONE = np.empty(0)
 _CHUNK_WORK = 2**25
 _MAX_CHUNK = 2**18
 _MIN_CHUNK = 2**10
+# So many chunks at least where each is worth waking a thread for: some 80 microseconds.
+_MIN_CHUNKS = 4
+_MIN_CHUNK_WORK = 2**21
 # Up to so many clusters it takes longer to add distances up than to find the nearest centre.
 _MAX_DERIVED = 32
+# Features of all points below which it takes longer to derive inertia from the sums.
+_MIN_DERIVED = 2**15
 # Share of the largest sum of squares below which a difference of such sums is not trusted.
 _MIN_LEFT = 2.0**-8
 
@@ -35,6 +40,14 @@ def chunk_size(n_features: int, n_clusters: int) -> int:
     """Points in a chunk, a multiple of every kernel's tile."""
     wanted = _CHUNK_WORK // (n_features * n_clusters)
     return max(_MIN_CHUNK, min(_MAX_CHUNK, wanted) // _MIN_CHUNK * _MIN_CHUNK)
+
+
+def chunk_of(n_points: int, n_features: int, n_clusters: int) -> int:
+    """`chunk_size`, or less where so few points are work for several threads all the same."""
+    work = n_points * (n_features * (n_clusters + 8) + 8)
+    n_chunks = max(1, min(_MIN_CHUNKS, work // _MIN_CHUNK_WORK))
+    share = -(-n_points // (n_chunks * _MIN_CHUNK)) * _MIN_CHUNK
+    return min(chunk_size(n_features, n_clusters), share)
 
 
 class CpuPoints:
@@ -56,7 +69,9 @@ class CpuPoints:
         cells = self._cells(len(centers))
         if cells is not None:
             return cells.accumulate(centers, tick)
-        if len(centers) == 1 or len(centers) > _MAX_DERIVED or not self.unroll:
+        if not (1 < len(centers) <= _MAX_DERIVED and self.unroll) or (
+            self.values.size < _MIN_DERIVED
+        ):
             return self._accumulate(centers, True, tick)
         partials = self._accumulate(centers, False, tick)
         inertia = self._derived_inertia(centers, partials)
@@ -157,7 +172,7 @@ class CpuPoints:
         return self.cells
 
     def _kernel(self, name: str, out: str = "") -> Any:
-        return lloyd.kernel_for(name, self.values.dtype.name, self.n_features, out)
+        return _kernel_for(name, self.values.dtype, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -170,7 +185,7 @@ class CpuPoints:
         tick: Tick | None,
     ) -> T:
         """Results of ``task(start, stop)`` of all chunks, merged in their order."""
-        step = chunk_size(self.n_features, n_clusters)
+        step = chunk_of(self.n_points, self.n_features, n_clusters)
         total: list[T] = []
 
         def consume(chunk: int, result: T) -> None:
@@ -188,6 +203,12 @@ class CpuPoints:
         return total[0]
 
 
+# Types take longer to compare than small problems to solve.
+@cache
+def _kernel_for(name: str, dtype: np.dtype[Any], n_features: int, out: str) -> Any:
+    return lloyd.kernel_for(name, dtype.name, n_features, out)
+
+
 def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
     return a + b
 
@@ -198,7 +219,7 @@ class CpuSampler:
     def __init__(self, points: CpuPoints) -> None:
         self.points = points
         self.closest = np.full(points.n_points, np.inf)
-        self.step = chunk_size(points.n_features, 1)
+        self.step = chunk_of(points.n_points, points.n_features, 1)
         self.chunk_totals = _NONE
 
     def add(self, center: FloatArray, tick: Tick | None = None) -> float:
@@ -216,15 +237,18 @@ class CpuSampler:
         points = self.points
         ends = np.cumsum(self.chunk_totals)
         rows = np.empty(len(thresholds), np.int64)
+        sums: dict[int, FloatArray] = {}  # those of a chunk may be wanted several times
         for i, threshold in enumerate(thresholds):
-            chunk = min(int(np.searchsorted(ends, threshold)), len(ends) - 1)
-            part = slice(chunk * self.step, min((chunk + 1) * self.step, points.n_points))
-            masses = self.closest[part]
-            if points.weights is not None:
-                masses = masses * points.weights[part]
+            chunk = min(int(ends.searchsorted(threshold)), len(ends) - 1)
+            start = chunk * self.step
+            if chunk not in sums:
+                masses = self.closest[start : start + self.step]
+                if points.weights is not None:
+                    masses = masses * points.weights[start : start + self.step]
+                sums[chunk] = masses.cumsum()
             before = ends[chunk - 1] if chunk else 0.0
-            row = int(np.searchsorted(np.cumsum(masses), threshold - before))
-            rows[i] = part.start + min(row, len(masses) - 1)
+            row = int(sums[chunk].searchsorted(threshold - before))
+            rows[i] = start + min(row, len(sums[chunk]) - 1)
         return points.values[rows]
 
     def _totals(self, candidates: FloatArray, update: bool, tick: Tick | None) -> FloatArray:
