@@ -173,7 +173,8 @@ class KMeans(
             if reset:
                 self.n_features_in_ = X.shape[1]
             if X.shape[1] == self.n_features_in_:
-                return X
+                plain: Array = X
+                return plain
         refuse_gpu(X, "X")
         values: Array = validate_data(self, X, dtype=_DTYPES, order="C", reset=reset)
         return values
