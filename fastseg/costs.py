@@ -6,9 +6,6 @@ import contextlib
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -69,6 +66,8 @@ class Calibration:
 
 def machine() -> str:
     """What the costs depend on, as far as it is cheap to know."""
+    import platform
+
     parts = [platform.node(), platform.machine(), f"{usable_threads()} processors", *_gpus()]
     return ", ".join(parts)
 
@@ -174,6 +173,9 @@ def first_use(name: str) -> float:
     """Seconds by which the first use of a backend makes a process longer."""
     begin = "import numpy; from fastseg.dispatch import backend_named; p = numpy.ones((9, 3)); "
     use = f"backend_named({name!r}).put(p).accumulate(p[:2])"
+
+    import subprocess
+    import sys
 
     def work(code: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -16,6 +18,33 @@ from numba.np.numpy_support import from_dtype
 from numpy import dtype
 
 from ..compilation import Compilation, tell
+
+
+def _load_without_scipy() -> None:
+    """Load what Numba loads for its first kernel, but not SciPy.
+
+    Numba looks for SciPy's BLAS by importing it, which takes longer than all the rest, and
+    no kernel here calls it. So it is told now that it is there, and loads it when a
+    kernel does call it, for which it asks again.
+    """
+    from numba.np import linalg
+
+    def ensure_blas() -> None:
+        if find_spec("scipy") is None:
+            raise ImportError("SciPy is not installed")
+
+    asked = getattr(linalg, "ensure_blas", None)
+    if asked is None or "numba.np.arraymath" in sys.modules:
+        return
+    linalg.ensure_blas = ensure_blas
+    try:
+        from numba.np import arraymath
+    finally:
+        linalg.ensure_blas = asked
+    vars(arraymath)["ensure_blas"] = asked
+
+
+_load_without_scipy()
 
 
 @cache

@@ -13,7 +13,7 @@ from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
 from .blas import one_blas_thread
 from .cell_sampler import CellSampler
-from .cells import MAX_CLUSTERS, MIN_CLUSTERS, Cells, possible, worthwhile
+from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class CpuPoints:
         """Cells of these points, where they are faster for so many centres."""
         if not self.repeated or self.weights is None or not worthwhile(self.values):
             return None
-        if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
+        if n_clusters > MAX_CLUSTERS:
             return None
         if self.cells is None:
             self.cells = Cells(self.values, self.weights, self.n_threads)
