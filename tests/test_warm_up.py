@@ -12,7 +12,7 @@ import fastseg
 from fastseg.cli import facts, main, terminal
 from fastseg.kernels import compilation
 from fastseg.kernels.compilation import Compilation, tell, watched
-from fastseg.kernels.cpu import jit, warm_up
+from fastseg.kernels.cpu import jit, points, warm_up
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (90, 70, 3), dtype=np.uint8)
@@ -29,7 +29,8 @@ def test_every_type_and_number_of_channels_has_its_problem():
 
 
 def test_after_it_nothing_needs_compiling():
-    jit.compiled.cache_clear()
+    jit.forget()
+    points._kernel_for.cache_clear()
     for _, solve in some_problems("uint8, 3 features"):
         solve()
     told = []
@@ -50,7 +51,7 @@ def test_a_kernel_is_told_of_when_it_is_begun_and_when_it_is_ready(tmp_path, mon
     told = []
     with watched(told.append):
         for _ in range(2):
-            jit.compiled.cache_clear()
+            jit.forget()
             assert jit.compiled(twice, jit.array("uint8"))(np.ones(2, np.uint8)).tolist() == [2, 2]
     begun, compiled, cached = told
     assert begun == Compilation("twice", None, True)

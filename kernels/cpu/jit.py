@@ -53,13 +53,30 @@ def array(name: str, ndim: int = 1, *, written: bool = False) -> Any:
     return types.Array(from_dtype(dtype(name)), ndim, "C", readonly=not written)
 
 
-@cache
+# Types are compared so slowly that they go by identity; kept, so that it stays theirs.
+_found: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
+
+
 def compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     """Kernel for these types of arguments, compiled on the first call or read from the cache.
 
     One explicit signature serves writable and read-only arrays, so that nothing is
     compiled twice.
     """
+    key = (kernel, *map(id, arguments))
+    if key not in _found:
+        _found[key] = _compiled(kernel, *arguments), arguments
+    return _found[key][0]
+
+
+def forget() -> None:
+    """Look for all kernels in the cache again."""
+    _found.clear()
+    _compiled.cache_clear()
+
+
+@cache
+def _compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     began = time.perf_counter()
     named = _named_by_sources(kernel)
     start = _Start(named)
