@@ -8,9 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
-from fastseg.kernels.cpu import CpuBackend, blas, threads
+from fastseg.kernels.cpu import CpuBackend, threads
 from fastseg.kernels.cpu.points import chunk_of
 from fastseg.kernels.cpu.pool import run_chunks
 from fastseg.kernels.cpu.threads import resolve_n_threads
@@ -162,13 +161,3 @@ def test_few_points_are_shared_where_they_are_work_enough(n, n_chunks):
     for other in others:
         assert other.sums.tobytes() == one.sums.tobytes()
         assert other.inertia == one.inertia
-
-
-def test_blas_has_one_thread_while_ours_call_it_and_its_own_afterwards():
-    libraries = blas._libraries()
-    assert libraries, "NumPy's BLAS is known to threadpoolctl on the platforms tested"
-    with threadpool_limits(2, user_api="blas"):
-        before = [library.get_num_threads() for library in libraries]
-        with blas.one_blas_thread(), blas.one_blas_thread():
-            assert {library.get_num_threads() for library in libraries} == {1}
-        assert [library.get_num_threads() for library in libraries] == before

@@ -13,6 +13,7 @@ from fastseg.cli import facts, main, terminal
 from fastseg.kernels import compilation
 from fastseg.kernels.compilation import Compilation, tell, watched
 from fastseg.kernels.cpu import jit, points, warm_up
+from fastseg.kernels.cpu.lloyd import MAX_FEATURES
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (90, 70, 3), dtype=np.uint8)
@@ -25,7 +26,11 @@ def some_problems(*names):
 def test_every_type_and_number_of_channels_has_its_problem():
     names = [name for name, _ in warm_up.problems([1, 3])]
     assert len(names) == len(set(names)) == 17
-    assert {"uint8, 1 feature", "float64, 3 features", "int16, over 32 features"} < set(names)
+    assert {
+        "uint8, 1 feature",
+        "float64, 3 features",
+        f"int16, over {MAX_FEATURES} features",
+    } < set(names)
 
 
 def test_after_it_nothing_needs_compiling():

@@ -251,7 +251,7 @@ def compare(input_: str, as_json: bool, **given: Any) -> None:
 )
 @click.option(
     "--channels", callback=options.counts_of("channel"), metavar="FROM:TO|N,N,...",
-    help="Numbers of channels to compile for; 1:4 by default, and always those above 32.",
+    help="Numbers of channels to compile for; 1:4 by default, and always those of many.",
 )  # fmt: skip
 @options.as_json
 def info(
