@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import statistics
 import time
 import warnings
@@ -34,6 +35,8 @@ N_CLUSTERS = (2, 8, 32, 128, 512)
 TINY = (1_000, 2, 3)
 # Nowhere may fastseg take more than a tenth longer.
 LEAST = 0.9
+# Factor between two estimates of a ratio beyond which neither is worth much.
+UNSTEADY = 1.5
 
 # Seconds of a block of calls that are shorter, and of the pause after it.
 BLOCK, PAUSE = 0.03, 0.05
@@ -44,7 +47,12 @@ MAX_PAIRS, MIN_PAIRS, BUDGET, LONG = 11, 3, 4.0, 1.5
 
 @dataclass(frozen=True)
 class Cell:
-    """A measured cell: medians in milliseconds, and how far the answers agree."""
+    """A measured cell: medians in milliseconds, and how far the answers agree.
+
+    ``ratio`` is the median of the pairs', ``of_least`` that of the least times: where they
+    differ much, something else was at work on the machine. OpenMP's threads, scikit-learn's,
+    wait for each other, and take a hundred times as long when one has to wait for a processor.
+    """
 
     n: int
     features: int
@@ -54,6 +62,7 @@ class Cell:
     ratio: float
     lowest: float
     highest: float
+    of_least: float
     pairs: int
     equal_labels: float
 
@@ -121,7 +130,8 @@ def measure(points, k: int, args) -> Cell:
     return Cell(
         n, d, k,
         1e3 * statistics.median(a for a, _ in pairs), 1e3 * statistics.median(b for _, b in pairs),
-        statistics.median(ratios), min(ratios), max(ratios), len(pairs), equal,
+        statistics.median(ratios), min(ratios), max(ratios),
+        min(a for a, _ in pairs) / min(b for _, b in pairs), len(pairs), equal,
     )  # fmt: skip
 
 
@@ -194,10 +204,12 @@ def summary(found: list[Cell]) -> str:
     least = min(found, key=lambda cell: cell.ratio)
     slow = sorted((cell for cell in found if cell.ratio < LEAST), key=lambda cell: cell.ratio)
     words = ", ".join(f"{c.n:,} x {c.features} k={c.clusters} ({c.ratio:.2f})" for c in slow)
+    unsteady = sum(not 1 / UNSTEADY < cell.ratio / cell.of_least < UNSTEADY for cell in found)
     return (
         f"{len(found)} cells; the lowest ratio is {least.ratio:.2f} at {least.n:,} x"
         f" {least.features}, k={least.clusters}; below {LEAST}: {len(slow)} cells"
         + (f": {words}" if slow else "")
+        + (f"; unsteady, to be measured again: {unsteady}" if unsteady else "")
     )
 
 
@@ -231,6 +243,10 @@ def main() -> None:
     if args.resume:
         wanted = [cell for cell in wanted if cell not in found]
     print(f"{'n':>9} {'D':>4} {'k':>4}  {'scikit-learn':>12} {'fastseg':>11}  ratio (spread)")
+    if wanted and hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
+        print(
+            f"The load is {os.getloadavg()[0]:.1f}: other work distorts the times, OpenMP's most."
+        )
     began = time.perf_counter()
     points = np.empty((0, 0))
     with threadpool_limits(args.threads), warnings.catch_warnings():
