@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 
 import numpy as np
@@ -64,6 +65,32 @@ def test_a_kernel_is_told_of_when_it_is_begun_and_when_it_is_ready(tmp_path, mon
     assert compiled.seconds > 0
     assert not cached.compiled
     assert compilation._watchers == ()
+
+
+def test_ctrl_c_while_a_kernel_is_compiled_is_answered_when_it_is_ready(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    # Where the tests were started in the background, it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def thrice(x):
+        return x + x + x
+
+    ready = []
+
+    def interrupt(what):
+        if what.seconds is None:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)
+        ready.append(what)
+
+    try:
+        with watched(interrupt), pytest.raises(KeyboardInterrupt):
+            jit.compiled(thrice, jit.array("uint8"))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [what.seconds is None for what in ready] == [True]
+    assert jit.compiled(thrice, jit.array("uint8"))(np.ones(2, np.uint8)).tolist() == [3, 3]
 
 
 @pytest.fixture

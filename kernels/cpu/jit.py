@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -80,7 +83,7 @@ def _compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     began = time.perf_counter()
     named = _named_by_sources(kernel)
     start = _Start(named)
-    with event.install_listener("numba:compile", start):
+    with _interrupt_held(), event.install_listener("numba:compile", start):
         try:
             ready = njit(arguments, nogil=True, cache=True)(named)
         except RuntimeError:
@@ -88,6 +91,23 @@ def _compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
             ready = njit(arguments, nogil=True)(named)
     tell(Compilation(kernel.__name__, time.perf_counter() - began, start.seen))
     return ready
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Answer Ctrl-C after a kernel is ready: raised where LLVM calls Python it would be lost."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *caught: held.append(caught))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        before(*held[0])
 
 
 class _Start(event.Listener):
