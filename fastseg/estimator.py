@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import as_weights, check_magnitude, refuse_gpu
+from .arrays import as_weights, check_magnitude, is_plain, refuse_gpu
 from .dispatch import choose_backend
 from .functional import fit_rows
 from .kernels.backend import Array, FloatArray, Points, Problem
@@ -136,8 +136,7 @@ class KMeans(
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        refuse_gpu(X, "X")
-        values = validate_data(self, X, dtype=_DTYPES, order="C")
+        values = self._validated(X, reset=True)
         check_magnitude(values, "X")
         if self.algorithm not in ("lloyd", "elkan"):
             raise ValueError(f"algorithm must be 'lloyd' or 'elkan', got {self.algorithm!r}")
@@ -168,11 +167,22 @@ class KMeans(
         self._n_features_out = self.n_clusters
         return self
 
+    def _validated(self, X: Any, *, reset: bool) -> Array:
+        """X as the kernels take it; ``reset`` where the features are those of this X."""
+        if is_plain(X) and not hasattr(self, "feature_names_in_"):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            if X.shape[1] == self.n_features_in_:
+                plain: Array = X
+                return plain
+        refuse_gpu(X, "X")
+        values: Array = validate_data(self, X, dtype=_DTYPES, order="C", reset=reset)
+        return values
+
     def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
         """Points to compare with the centres, and the centres in float64."""
         check_is_fitted(self)
-        refuse_gpu(X, "X")
-        values = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
+        values = self._validated(X, reset=False)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
         problem = Problem(values.shape[0], values.shape[1], len(centers), values.dtype.name)
         backend = choose_backend(problem, self.backend).backend

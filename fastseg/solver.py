@@ -67,7 +67,7 @@ def lloyd(
     for n_iter in range(1, max_iter + 1):
         previous, previous_centers = partials, centers
         centers = _update(points, centers, partials, tick(n_iter - 1))
-        shift = float(np.sum((centers - previous_centers) ** 2))
+        shift = float(np.add.reduce((centers - previous_centers) ** 2, axis=None))
         info |= {"inertia": partials.inertia, "shift": shift}
         progress.report("iterations", n_iter, max_iter, info)
         partials = points.accumulate(centers, tick(n_iter))
@@ -89,7 +89,7 @@ def lloyd(
 
 
 def _same(a: Partials, b: Partials) -> bool:
-    return np.array_equal(a.weights, b.weights) and np.array_equal(a.sums, b.sums)
+    return bool((a.weights == b.weights).all() and (a.sums == b.sums).all())
 
 
 def _update(
@@ -97,6 +97,9 @@ def _update(
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
+    if weights.min() > 0:
+        means: FloatArray = sums / weights[:, None]
+        return means
     empty = np.flatnonzero(weights == 0)
     if len(empty):
         sums, weights = sums.copy(), weights.copy()

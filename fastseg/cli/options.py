@@ -91,24 +91,29 @@ def _count_or_auto(
     return count
 
 
-def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]:
-    """Take numbers of clusters such as 2:10 (both included) or 2,4,8."""
-    counts: set[int] = set()
-    for part in value.split(","):
-        ends = [end.strip() for end in part.split(":")]
-        if len(ends) > 2 or not all(end.isdecimal() for end in ends):
-            message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
-            raise click.BadParameter(message, ctx, param)
-        first, last = int(ends[0]), int(ends[-1])
-        if first < 1:
-            raise click.BadParameter(f"{value!r} goes below 1 cluster.", ctx, param)
-        if last < first:
-            raise click.BadParameter(f"{value!r} ends before it starts.", ctx, param)
-        if last - first >= _MAX_COUNTS:
-            message = f"{value!r} is more than {_MAX_COUNTS} numbers of clusters."
-            raise click.BadParameter(message, ctx, param)
-        counts.update(range(first, last + 1))
-    return sorted(counts)
+def counts_of(singular: str) -> Callable[..., list[int] | None]:
+    """Take numbers such as 2:10 (both included) or 2,4,8."""
+
+    def take(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+        if value is None:
+            return None
+        counts: set[int] = set()
+        for part in value.split(","):
+            ends = [end.strip() for end in part.split(":")]
+            if len(ends) > 2 or not all(end.isdecimal() for end in ends):
+                message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
+                raise click.BadParameter(message, ctx, param)
+            first, last = int(ends[0]), int(ends[-1])
+            if first < 1 or last < first:
+                fault = f"goes below 1 {singular}" if first < 1 else "ends before it starts"
+                raise click.BadParameter(f"{value!r} {fault}.", ctx, param)
+            if last - first >= _MAX_COUNTS:
+                message = f"{value!r} is more than {_MAX_COUNTS} numbers of {singular}s."
+                raise click.BadParameter(message, ctx, param)
+            counts.update(range(first, last + 1))
+        return sorted(counts)
+
+    return take
 
 
 def _one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:
@@ -257,7 +262,7 @@ _OBJECTS = (
 _SCANNING = (
     _STANDARDIZE,
     click.option("-k", "--clusters", "n_clusters", default="2:10", show_default=True,
-                 callback=_counts, metavar="FROM:TO|K,K,...",
+                 callback=counts_of("cluster"), metavar="FROM:TO|K,K,...",
                  help="Numbers of clusters: a range, both ends included, or a list."),
     click.option("--plot", "plot_path", metavar="FILE",
                  help="Draw inertia and silhouette against k into a .png, .svg or .pdf file."),

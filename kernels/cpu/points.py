@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
 from .cell_sampler import CellSampler
-from .cells import MAX_CLUSTERS, MIN_CLUSTERS, Cells, possible, worthwhile
+from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
 
 T = TypeVar("T")
@@ -23,6 +24,11 @@ _NONE = np.empty(0)
 _CHUNK_WORK = 2**25
 _MAX_CHUNK = 2**18
 _MIN_CHUNK = 2**10
+# So many chunks at least where each is worth waking a thread for: some 80 microseconds.
+_MIN_CHUNKS = 4
+_MIN_CHUNK_WORK = 2**21
+# Features of all points below which it takes longer to derive inertia than to add it up.
+_MIN_DERIVED = 2**15
 # Share of the largest sum of squares below which a difference of such sums is not trusted.
 _MIN_LEFT = 2.0**-8
 
@@ -31,6 +37,14 @@ def chunk_size(n_features: int, n_clusters: int) -> int:
     """Points in a chunk, a multiple of every kernel's tile."""
     wanted = _CHUNK_WORK // (n_features * n_clusters)
     return max(_MIN_CHUNK, min(_MAX_CHUNK, wanted) // _MIN_CHUNK * _MIN_CHUNK)
+
+
+def chunk_of(n_points: int, n_features: int, n_clusters: int) -> int:
+    """`chunk_size`, or less where so few points are work for several threads all the same."""
+    work = n_points * (n_features * (n_clusters + 8) + 8)
+    n_chunks = max(1, min(_MIN_CHUNKS, work // _MIN_CHUNK_WORK))
+    share = -(-n_points // (n_chunks * _MIN_CHUNK)) * _MIN_CHUNK
+    return min(chunk_size(n_features, n_clusters), share)
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class CpuPoints:
         cells = self._cells(len(centers))
         if cells is not None:
             return cells.accumulate(centers, tick)
+        if self.values.size < _MIN_DERIVED:
+            return self._accumulate(centers, True, tick)
         if self.scatter is None or len(centers) in (1, self.not_derived):
             partials = self._accumulate(centers, True, tick)
             self.scatter = self.scatter or _Scatter.of(centers, partials)
@@ -170,14 +186,14 @@ class CpuPoints:
         """Cells of these points, where they are faster for so many centres."""
         if not self.repeated or self.weights is None or not worthwhile(self.values):
             return None
-        if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
+        if n_clusters > MAX_CLUSTERS:
             return None
         if self.cells is None:
             self.cells = Cells(self.values, self.weights, self.n_threads)
         return self.cells
 
     def _kernel(self, name: str, out: str = "") -> Any:
-        return lloyd.kernel_for(name, self.values.dtype.name, self.n_features, out)
+        return _kernel_for(name, self.values.dtype, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -190,7 +206,7 @@ class CpuPoints:
         tick: Tick | None,
     ) -> T:
         """Results of ``task(start, stop)`` of all chunks, merged in their order."""
-        step = chunk_size(self.n_features, n_clusters)
+        step = chunk_of(self.n_points, self.n_features, n_clusters)
         total: list[T] = []
 
         def consume(chunk: int, result: T) -> None:
@@ -207,6 +223,12 @@ class CpuPoints:
         return total[0]
 
 
+# Types take longer to compare than small problems to solve.
+@cache
+def _kernel_for(name: str, dtype: np.dtype[Any], n_features: int, out: str) -> Any:
+    return lloyd.kernel_for(name, dtype.name, n_features, out)
+
+
 def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
     return a + b
 
@@ -221,7 +243,7 @@ class CpuSampler:
     def __init__(self, points: CpuPoints) -> None:
         self.points = points
         self.closest = np.full(points.n_points, np.inf)
-        self.step = chunk_size(points.n_features, 1)
+        self.step = chunk_of(points.n_points, points.n_features, 1)
         self.added = self.candidates = np.empty((0, points.n_features))
         self.chunk_totals = self.candidate_totals = np.empty((0, 0))
 
