@@ -14,6 +14,7 @@ from numba.np.numpy_support import from_dtype
 from numpy import dtype
 
 
+@cache
 def array(name: str, ndim: int = 1, *, written: bool = False) -> Any:
     """Numba's type of a C-contiguous array; one that is only read may be read-only."""
     return types.Array(from_dtype(dtype(name)), ndim, "C", readonly=not written)

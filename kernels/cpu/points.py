@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,8 @@ _MAX_CHUNK = 2**18
 _MIN_CHUNK = 2**10
 # Up to so many clusters it takes longer to add distances up than to find the nearest centre.
 _MAX_DERIVED = 32
+# Features of all points below which it takes longer to derive inertia from the sums.
+_MIN_DERIVED = 2**15
 # Share of the largest sum of squares below which a difference of such sums is not trusted.
 _MIN_LEFT = 2.0**-8
 
@@ -56,7 +59,9 @@ class CpuPoints:
         cells = self._cells(len(centers))
         if cells is not None:
             return cells.accumulate(centers, tick)
-        if len(centers) == 1 or len(centers) > _MAX_DERIVED or not self.unroll:
+        if not (1 < len(centers) <= _MAX_DERIVED and self.unroll) or (
+            self.values.size < _MIN_DERIVED
+        ):
             return self._accumulate(centers, True, tick)
         partials = self._accumulate(centers, False, tick)
         inertia = self._derived_inertia(centers, partials)
@@ -123,6 +128,25 @@ class CpuPoints:
         self._fold(task, lambda a, b: None, len(centers), tick)
         return labels
 
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """See `Points.label`."""
+        if self.repeated:
+            return self.assign(centers, tick=tick), self.accumulate(centers).inertia
+        kernel = self._kernel("assign", "int32")
+        labels = np.empty(self.n_points, np.int32)
+
+        def task(start: int, stop: int) -> float:
+            part = slice(start, stop)
+            distances = np.empty(stop - start)
+            kernel(
+                self.values[part], centers, 0, stop - start, self.unroll, 0, labels[part], distances
+            )
+            if self.weights is not None:
+                distances *= self.weights[part]
+            return float(distances.sum())
+
+        return labels, self._fold(task, operator.add, len(centers), tick)
+
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Points.farthest`."""
         kernel = self._kernel("assign", "int32")
@@ -157,7 +181,7 @@ class CpuPoints:
         return self.cells
 
     def _kernel(self, name: str, out: str = "") -> Any:
-        return lloyd.kernel_for(name, self.values.dtype.name, self.n_features, out)
+        return _kernel_for(name, self.values.dtype, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -186,6 +210,12 @@ class CpuPoints:
                 None if tick is None else lambda done: tick(min(done * step, n), n),
             )
         return total[0]
+
+
+# Types take longer to compare than small problems to solve.
+@cache
+def _kernel_for(name: str, dtype: np.dtype[Any], n_features: int, out: str) -> Any:
+    return lloyd.kernel_for(name, dtype.name, n_features, out)
 
 
 def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
