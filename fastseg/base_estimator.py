@@ -35,6 +35,7 @@ class BaseKMeans(
     n_clusters: int
     backend: str
     n_threads: int | None
+    n_features_in_: int
     cluster_centers_: FloatArray
     labels_: Array
 
@@ -61,11 +62,21 @@ class BaseKMeans(
         problem = Problem(rows.shape[0], rows.shape[1], n_clusters, rows.dtype.name)
         return choose_backend(problem, self.backend).backend
 
+    def _centers(self) -> FloatArray:
+        """The centres in float64, which may have been set by others."""
+        centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
+        if centers.ndim != 2 or centers.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"cluster_centers_ must have the shape (n_clusters, {self.n_features_in_}), as"
+                f" n_features_in_ says, got {centers.shape}"
+            )
+        return centers
+
     def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
         """Points to compare with the centres, and the centres in float64."""
         check_is_fitted(self)
         rows = self._rows(X)
-        centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
+        centers = self._centers()
         weights = as_weights(sample_weight, len(rows))
         backend = self._backend_for(rows, len(centers))
         return backend.put(rows, weights, n_threads=self.n_threads), centers

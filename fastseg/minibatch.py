@@ -40,6 +40,15 @@ class RunningMeans:
     def __post_init__(self) -> None:
         self.counts = np.zeros(len(self.centers))
 
+    def go_on_from(self, centers: FloatArray) -> None:
+        """Put other centres in the place of these, which keep their weight."""
+        if len(centers) != len(self.counts):
+            raise ValueError(
+                f"cluster_centers_ must have {len(self.counts)} rows, as the batches so far had"
+                f" clusters, got {len(centers)}"
+            )
+        self.centers = centers
+
     def step(
         self,
         rows: Array,

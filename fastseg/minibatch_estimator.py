@@ -22,9 +22,11 @@ class MiniBatchKMeans(BaseKMeans):
     """k-means on small batches, with the parameters and attributes of scikit-learn's.
 
     Each batch moves the centres to the means of all points they were given so far: for
-    points that are too many for `KMeans`, or come bit by bit (`partial_fit`). From a
-    seed it draws the starts and batches that `sklearn.cluster.MiniBatchKMeans` draws.
-    Distances and sums are in float64 for every type of input.
+    points that are too many for `KMeans`, or come bit by bit (`partial_fit`). Distances
+    and sums are in float64 for every type of input. From a seed it draws the starts and
+    batches that `sklearn.cluster.MiniBatchKMeans` draws (of millions of points without
+    weights a few fall on the row beside, where the rounding of a sum of as many
+    probabilities would show).
 
     Parameters
     ----------
@@ -203,8 +205,7 @@ class MiniBatchKMeans(BaseKMeans):
         progress = self._progress()
         if begun:
             means, batch_size = self._means, self._batch_size
-            # Whoever set other centres goes on from them.
-            means.centers = np.array(self.cluster_centers_, dtype=np.float64)
+            means.go_on_from(self._centers())
         else:
             init, plan = self._plan(rows)
             draws, put = RowDraws(rows, weights, generator), self._putter(backend)

@@ -205,6 +205,13 @@ class TestPartialFit:
         model.partial_fit(X[:300])
         assert model.labels_.tolist() == [1] * 300
 
+    @pytest.mark.parametrize("shape", [(3, 3), (2, 2), (6,)])
+    def test_other_centres_have_the_shape_of_these(self, X, shape):
+        model = fastseg.MiniBatchKMeans(2).partial_fit(X[:300])
+        model.cluster_centers_ = np.zeros(shape)
+        with pytest.raises(ValueError, match="cluster_centers_ must have"):
+            model.partial_fit(X[:300])
+
     def test_centres_that_were_given_out_do_not_change(self, X):
         model = fastseg.MiniBatchKMeans(6, random_state=0).partial_fit(X[:300])
         before = model.cluster_centers_
