@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .lanes import ABREAST, nearest_of_points
+from .lanes import ABREAST
+from .proposing import nearest_of_points
 
 # Points in a tile.
 TILE = 512
@@ -21,32 +22,40 @@ MANY = TILE // 8
 @njit(nogil=True)
 def narrow_centers(
     centers,  # IN (n_clusters, n_features) float64
+    group,  # centres that points are compared with at once
 ):
-    """Centres in float32 about an origin amid them, as `nearest_of_points` takes them.
+    """Centres in float32 about an origin amid them, as the kernels of proposing.py take them.
 
-    That is the origin (n_features,), the centres (n_clusters, n_features), half their
-    squared lengths (n_clusters,), and the largest coordinates and the largest of the
-    halves (n_features + 1,).
+    That is the origin (n_features,), the centres (n_groups * n_features * group,), feature
+    by feature in each group, half their squared lengths (n_groups * group,), and the
+    largest coordinates and the largest of the halves (n_features + 1,). What fills up
+    the last group is infinitely far.
     """
     n_clusters, n_features = centers.shape
+    n_groups = -(-n_clusters // group)
     origin, reach = np.empty(n_features, np.float32), np.zeros(n_features + 1, np.float32)
-    narrow = np.empty((n_clusters, n_features), np.float32)
-    halves = np.empty(n_clusters, np.float32)
+    narrow = np.zeros((n_groups, n_features, group), np.float32)
+    halves = np.full(n_groups * group, np.float32(np.inf))
+    middle = np.zeros(n_features)
+    for j in range(n_clusters):
+        for f in range(n_features):
+            middle[f] += centers[j, f] / n_clusters
     for f in range(n_features):
-        total = 0.0
-        for j in range(n_clusters):
-            total += centers[j, f] / n_clusters
-        origin[f] = np.float32(total)
+        origin[f] = np.float32(middle[f])
+    flat = narrow.reshape(-1)
     for j in range(n_clusters):
         half = 0.0
-        for f in range(n_features):
-            c = centers[j, f] - np.float64(origin[f])
-            narrow[j, f] = np.float32(c)
-            reach[f] = max(reach[f], np.float32(abs(c)))
+        # Unsigned, so that nothing asks whether it counts from the end.
+        row, at = np.uint64(j), np.uint64(j // group * group * n_features + j % group)
+        for f in range(np.uint64(n_features)):
+            c = centers[row, f] - np.float64(origin[f])
+            narrowed = np.float32(c)
+            flat[at + f * np.uint64(group)] = narrowed
+            reach[f] = max(reach[f], abs(narrowed))
             half += 0.5 * c * c
         halves[j] = np.float32(half)
         reach[n_features] = max(reach[n_features], halves[j])
-    return origin, narrow, halves, reach
+    return origin, flat, halves, reach
 
 
 @njit(nogil=True)
@@ -131,6 +140,7 @@ def nearest_of_tile(
     about,  # IN, what narrow_centers returns for them
     unroll,  # tuple of n_features
     doubtful,  # SCRATCH (TILE,) uint32
+    planes,  # OUT (n_features * TILE,) float32, all points abreast, where float32 holds them
     nearest,  # OUT (TILE,) uint32
 ):
     """Nearest centre in float64 of every point of a tile; the lowest index wins a tie."""
@@ -139,7 +149,7 @@ def nearest_of_tile(
     for i in range(0, whole, ABREAST):
         nearest_of_points(
             flat, np.uint64(first + i), origin, narrow, halves, reach, np.uint64(len(halves)),
-            np.uint64(i), nearest, doubtful, unroll,
+            np.uint64(i), nearest, doubtful, planes, np.uint64(TILE), unroll,
         )  # fmt: skip
     for i in range(whole, size):
         nearest[i] = nearest_to(flat, first + i, centers, unroll)
