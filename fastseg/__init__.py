@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .distances import distance_map
     from .estimator import KMeans
     from .functional import k_means
+    from .minibatch_estimator import MiniBatchKMeans
     from .model import Model, Segmentation, load_model
     from .pipeline import segment
     from .progress import Stopped
@@ -32,6 +33,7 @@ _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "KMeans": "estimator",
+    "MiniBatchKMeans": "minibatch_estimator",
     "Model": "model",
     "Objects": "components",
     "Scan": "choosing_k",
@@ -54,6 +56,7 @@ __all__ = [
     "Comparison",
     "ConvergenceWarning",
     "KMeans",
+    "MiniBatchKMeans",
     "Model",
     "Objects",
     "Scan",

@@ -138,6 +138,9 @@ class Points(Protocol):
         the points); without it an int32 array is made.
         """
 
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
+
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """Single points farthest from their nearest centres."""
 

@@ -489,6 +489,13 @@ class TestRefusals:
             with pytest.raises(ValueError, match="X has 2 features, but KMeans is expecting 3"):
                 method(X[:, :2])
 
+    @pytest.mark.parametrize("shape", [(4, 2), (4,), (4, 3, 1)])
+    def test_of_centres_that_do_not_fit_the_features(self, fitted, X, shape):
+        fitted.cluster_centers_ = np.zeros(shape)
+        for method in (fitted.predict, fitted.score):
+            with pytest.raises(ValueError, match=r"cluster_centers_ must .*\(n_clusters, 3\)"):
+                method(X)
+
     @pytest.mark.parametrize(
         ("weights", "message"),
         [

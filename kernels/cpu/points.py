@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -158,6 +159,25 @@ class CpuPoints:
 
         self._fold(task, lambda a, b: None, len(centers), tick)
         return labels
+
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """See `Points.label`."""
+        if self.repeated:
+            return self.assign(centers, tick=tick), self.accumulate(centers).inertia
+        kernel = self._kernel("assign", "int32")
+        labels = np.empty(self.n_points, np.int32)
+
+        def task(start: int, stop: int) -> float:
+            part = slice(start, stop)
+            distances = np.empty(stop - start)
+            kernel(
+                self.values[part], centers, 0, stop - start, self.unroll, 0, labels[part], distances
+            )
+            if self.weights is not None:
+                distances *= self.weights[part]
+            return float(distances.sum())
+
+        return labels, self._fold(task, operator.add, len(centers), tick)
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Points.farthest`."""

@@ -47,7 +47,10 @@ def usable_threads() -> int:
 
 @cache
 def _cgroup_quota() -> float | None:
-    """Processors that Linux control groups grant (version 2, then 1), or None."""
+    """Processors that Linux control groups grant (version 2, then 1), or None.
+
+    Read once: to read it takes longer than to cluster a small batch.
+    """
     root = Path("/sys/fs/cgroup")
     try:
         limit, period = (root / "cpu.max").read_text().split()
