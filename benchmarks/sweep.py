@@ -24,6 +24,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.cluster import KMeans as SklearnKMeans
 from threadpoolctl import threadpool_limits
 
@@ -85,22 +86,32 @@ def seconds(work, times: int) -> float:
 
 
 def check(ours, theirs, points) -> float:
-    """Share of equal labels; exit where the answers differ by more than float32 explains.
+    """Share of equal labels; exit where our answer is not that of float64.
 
     scikit-learn computes in float32, so that points near a border end elsewhere, and move
-    centres of few points a little.
+    centres of few points. Where that shows, it is asked again in float64.
     """
+    differ = difference(ours, theirs)
+    if differ is not None:
+        wide = clone(theirs).set_params(init=theirs.init.astype(np.float64))
+        differ = difference(ours, wide.fit(points.astype(np.float64)))
+    if differ is not None:
+        raise SystemExit(f"the answers differ: {differ}; no times are shown")
+    return float(np.mean(ours.labels_ == theirs.labels_))
+
+
+def difference(ours, theirs) -> str | None:
+    """In what two fits differ by more than rounding of float32 in few points explains."""
     equal = float(np.mean(ours.labels_ == theirs.labels_))
     inertia = abs(ours.inertia_ / theirs.inertia_ - 1)
-    size = float(points.std())
+    size = float(np.std(ours.cluster_centers_))
     away = np.median(np.abs(ours.cluster_centers_ - theirs.cluster_centers_).max(axis=1)) / size
-    if equal < 0.99 or inertia > 1e-3 or away > 1e-2 or ours.n_iter_ != theirs.n_iter_:
-        raise SystemExit(
-            f"the answers differ: {equal:.4f} of the labels are equal, the inertia differs by"
-            f" {inertia:.2g}, centres by {away:.2g}, iterations are {ours.n_iter_} and"
-            f" {theirs.n_iter_}; no times are shown"
-        )
-    return equal
+    if equal > 0.99 and inertia < 1e-3 and away < 1e-2 and ours.n_iter_ == theirs.n_iter_:
+        return None
+    return (
+        f"{equal:.4f} of the labels are equal, the inertia differs by {inertia:.2g}, centres by"
+        f" {away:.2g}, iterations are {ours.n_iter_} and {theirs.n_iter_}"
+    )
 
 
 def measure(points, k: int, args) -> Cell:
