@@ -63,12 +63,17 @@ def nearest_to(flat, start, centers, distances):
 
 @njit(nogil=True)
 def scratch_for(centers):
-    """What `nearest_of_group` works with: centres in float32, columns, doubts and distances."""
+    """What `nearest_of_group` works with.
+
+    That is the centres in float32, the columns of a group, its doubts, scores and squared
+    lengths, and distances to the centres.
+    """
     n_clusters, n_features = centers.shape
     return (
         narrow_centers(centers, GROUP),
         np.empty(n_features * ABREAST, np.float32),
         np.empty(ABREAST, np.uint32),
+        np.empty((3, ABREAST), np.float32),
         np.empty(n_clusters),
     )
 
@@ -83,7 +88,7 @@ def nearest_of_group(
     nearest,  # OUT (ABREAST,) uint32
 ):
     """Nearest centre in float64 of some points; the lowest index wins a tie."""
-    (origin, narrow, halves, reach), columns, doubtful, distances = scratch
+    (origin, narrow, halves, reach), columns, doubtful, scores, distances = scratch
     n = np.uint64(centers.shape[1])
     start = np.uint64(first) * n
     if size == ABREAST:
@@ -93,7 +98,7 @@ def nearest_of_group(
             load_columns(flat, start + feature, n, origin, feature, columns)
         nearest_of_columns(
             columns, narrow, halves, reach, n, np.uint64(len(halves) // 2), np.uint64(0), nearest,
-            doubtful,
+            doubtful, scores[0], scores[1], scores[2],
         )  # fmt: skip
     else:
         doubtful[:] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
+from .bounded import MIN_BOUNDED, Bounds, bounded_kernel
 from .cell_sampler import CellSampler
 from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
@@ -100,6 +101,7 @@ class CpuPoints:
         self.repeated = repeated
         self.n_threads = n_threads
         self.cells: Cells | None = None
+        self.bounds: Bounds | None = None
         self.scatter: _Scatter | None = None
         # Number of centres for which the scatter did not tell the inertia.
         self.not_derived = 0
@@ -124,6 +126,8 @@ class CpuPoints:
         return Partials(partials.sums, partials.weights, inertia)
 
     def _accumulate(self, centers: FloatArray, with_inertia: bool, tick: Tick | None) -> Partials:
+        if len(centers) >= MIN_BOUNDED and not self.unroll:
+            return self._accumulate_bounded(centers, with_inertia, tick)
         kernel = self._kernel("accumulate")
         weights = self._weights()
 
@@ -136,6 +140,29 @@ class CpuPoints:
             return Partials(sums, totals, inertia)
 
         return self._fold(task, Partials.merge, len(centers), tick)
+
+    def _accumulate_bounded(
+        self, centers: FloatArray, with_inertia: bool, tick: Tick | None
+    ) -> Partials:
+        known = self.bounds
+        if known is None or len(known.centers) != len(centers):
+            known = Bounds.unknown(centers, self.n_points)
+        self.bounds = None  # what an interrupted pass leaves is of no use
+        moved, others = known.moves(centers)
+        kernel, weights = bounded_kernel(self.values.dtype.name), self._weights()
+
+        def task(start: int, stop: int) -> Partials:
+            sums = np.empty_like(centers)
+            totals = np.empty(len(centers))
+            inertia = kernel(
+                self.values, weights, centers, start, stop, moved, others, known.labels,
+                known.upper, known.lower, with_inertia, sums, totals,
+            )  # fmt: skip
+            return Partials(sums, totals, inertia)
+
+        partials = self._fold(task, Partials.merge, len(centers), tick)
+        self.bounds = replace(known, centers=centers.copy())
+        return partials
 
     def assign(
         self,
@@ -151,6 +178,9 @@ class CpuPoints:
         cells = self._cells(len(centers))
         if cells is not None:
             cells.assign(centers, labels, first_label, tick)
+            return labels
+        if self.bounds is not None and np.array_equal(self.bounds.centers, centers):
+            np.add(self.bounds.labels, first_label, out=labels, casting="unsafe")
             return labels
         kernel = self._kernel("assign", labels.dtype.name)
 

@@ -202,12 +202,15 @@ def _nearest_of_columns(
     at: Any,  # uint64, where the points come in what follows
     nearest: Any,  # OUT uint32, the best centre by float32; the lowest wins a tie
     doubtful: Any,  # OUT uint32, 1 where rounding may hide that another one is nearer
+    best: Any,  # OUT float32, half the squared distances less half the points' squared lengths
+    second: Any,  # OUT float32, the same of the centres that come second
+    lengths: Any,  # OUT float32, squared lengths of the points
 ) -> Any:
     """`_nearest_of_points` for any number of features."""
     group = together(ABREAST)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, _, _, n_, k_, at_, _, _ = arguments
+        _, _, _, _, n_, k_, at_, _, _, _, _, _ = arguments
         kind = signature.args
 
         def number(argument: int, index: Any) -> Any:
@@ -234,19 +237,27 @@ def _nearest_of_columns(
                     builder.store(_less_product(builder, builder.load(total), x, c), total)
             race.enter([builder.load(total) for total in sums], first)
         terms = cgutils.alloca_once_value(builder, number(3, n_))
+        length = cgutils.alloca_once_value(builder, filled(0.0))
         with cgutils.for_range(builder, n_, intp=WORD) as features:
-            size = _magnitude(builder, column(features.index))
-            size = builder.fmul(size, number(3, features.index))
+            x = column(features.index)
+            size = builder.fmul(_magnitude(builder, x), number(3, features.index))
             builder.store(builder.fadd(builder.load(terms), size), terms)
+            builder.store(builder.fadd(builder.load(length), builder.fmul(x, x)), length)
         for argument, value in (
             (7, race.nearest()),
             (8, race.doubtful(builder.load(terms), n_)),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
             builder.store(value, target, align=4)
+        for argument, value in ((9, race.best), (10, race.second), (11, length)):
+            target = place(context, builder, kind[argument], arguments[argument], at_, FLOATS)
+            builder.store(builder.load(value), target, align=4)
         return context.get_dummy_value()
 
-    given = (columns, centers, halves, reach, n_features, n_centers, at, nearest, doubtful)
+    given = (
+        columns, centers, halves, reach, n_features, n_centers, at, nearest, doubtful, best, second,
+        lengths,
+    )  # fmt: skip
     return types.none(*given), build
 
 
