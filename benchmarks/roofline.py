@@ -164,11 +164,15 @@ def measure_rates(
         rng = np.random.default_rng(0)
         points = rng.random((n, d), dtype=np.float32)
         centers = points[rng.choice(n, k, replace=False)].astype(np.float64)
-        resident = CpuBackend().put(points, n_threads=n_threads)
         labels = np.empty(n, np.int32)
+
+        # Points anew each time, which know nothing of an earlier pass.
+        def put(points=points):
+            return CpuBackend().put(points, n_threads=n_threads)
+
         work = {
-            "accumulate": lambda: resident.accumulate(centers),  # noqa: B023
-            "assign": lambda: resident.assign(centers, labels=labels),  # noqa: B023
+            "accumulate": lambda: put().accumulate(centers),  # noqa: B023
+            "assign": lambda: put().assign(centers, labels=labels),  # noqa: B023
         }
         for kernel, call in work.items():
             rates.append(Rate(kernel, n, d, k, statistics.median(seconds(call, runs))))
