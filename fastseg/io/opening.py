@@ -1,0 +1,187 @@
+"""Opening images to be read in regions, and files for labels that are written in regions.
+
+To add a format of large files: a module with ``open_chunks(path, part)`` that gives a
+`ChunkedImage`, or with ``create(path, plan, overwrite=...)`` that gives a `LabelWriter` in a
+``with`` statement, and its suffixes in the tables below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import READERS, WRITERS, check_labels, encode_labels, read_image
+from .atomic import StrPath, atomic_write, suffix_of
+from .chunked import (
+    ChosenChannels,
+    ChunkedImage,
+    LabelPlan,
+    LabelWriter,
+    NotInPieces,
+    Part,
+    Region,
+    WholeImage,
+    refuse_parts,
+)
+
+# suffix -> the module whose open_chunks(path, part) reads it in regions
+CHUNK_READERS = {".npy": "npy", ".tif": "tiff_chunks", ".tiff": "tiff_chunks"}
+
+# suffix -> the module whose create(path, plan, overwrite=...) writes it in regions
+CHUNK_WRITERS = {".npy": "npy", ".tif": "tiff_writer", ".tiff": "tiff_writer"}
+
+_WHOLE = Part()
+
+
+def open_image(
+    path: StrPath, part: Part = _WHOLE, *, max_pixels: int | None = None
+) -> ChunkedImage:
+    """Open an image to be read in regions.
+
+    Formats that can only be read as a whole are; they take the memory of the image.
+
+    Parameters
+    ----------
+    path : path
+        A file of any format that `read_image` takes.
+    part : Part
+        Which part of the file is the image.
+    max_pixels : int, optional
+        As for `read_image`, where the image is read as a whole.
+
+    Returns
+    -------
+    ChunkedImage
+        To be closed after use.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `read_image`, or the file has no such part.
+    """
+    name = os.fspath(path)
+    image = _opened(name, part, max_pixels)
+    return image if part.channels is None else ChosenChannels(image, part.channels)
+
+
+def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
+    module = CHUNK_READERS.get(suffix_of(name))
+    if module is None:
+        known = ", ".join(sorted(set(CHUNK_READERS) - {".npy"}))
+        refuse_parts(name, part, f"this is for {known}", but=("channels",))
+        return WholeImage(name, read_image(name, max_pixels=max_pixels))
+    check_file(name)
+    try:
+        image: ChunkedImage = _module(module).open_chunks(name, part)
+    except (NotInPieces, ImportError):
+        if part.series is not None or part.level is not None or part.pages is not None:
+            raise
+        return WholeImage(name, read_image(name, max_pixels=max_pixels))
+    return image
+
+
+def check_file(name: str) -> None:
+    """Refuse what is no file that can be read."""
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: no such file")
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name}: is a folder; give the name of a file")
+    if not os.access(name, os.R_OK):
+        raise PermissionError(f"{name}: no permission to read the file")
+    if os.path.getsize(name) == 0:
+        raise ValueError(f"{name}: the file is empty")
+
+
+@contextlib.contextmanager
+def create_labels(
+    path: StrPath, plan: LabelPlan, *, overwrite: bool = False
+) -> Iterator[LabelWriter]:
+    """Create a file of labels that appears when the block has ended well.
+
+    The caller writes every region, and calls ``finish`` of the writer.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; formats that can only be written as a whole are collected in
+        memory first.
+    plan : LabelPlan
+        What is to be written.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `check_output`, or the format cannot hold these labels.
+    """
+    name = os.fspath(path)
+    module = CHUNK_WRITERS.get(suffix_of(name))
+    if module is not None:
+        with _module(module).create(name, plan, overwrite=overwrite) as writer:
+            yield writer
+        return
+    with atomic_write(name, overwrite=overwrite) as file:
+        yield WholeWriter(name, file, plan)
+
+
+class WholeWriter:
+    """Collects labels in memory for a format that is written as a whole."""
+
+    def __init__(self, name: str, file: Any, plan: LabelPlan) -> None:
+        if plan.compression is not None or plan.pyramid:
+            asked = "pyramid" if plan.pyramid else "compression"
+            raise ValueError(f"{name}: {asked} (--{asked}) is for .tif; leave it out")
+        check_labels(name, int(np.iinfo(plan.dtype).max) + 1 if plan.legend.colors is None
+                     else len(plan.legend.colors), plan.grid)  # fmt: skip
+        self.block = (1,) * len(plan.grid)
+        self._name, self._file, self._plan = name, file, plan
+        self._labels = np.zeros(plan.grid, plan.dtype)
+
+    def encode(self, region: Region, labels: NDArray[Any]) -> NDArray[Any]:
+        """See `LabelWriter.encode`."""
+        return labels
+
+    def write(self, region: Region, encoded: NDArray[Any]) -> None:
+        """See `LabelWriter.write`."""
+        self._labels[region] = encoded.reshape(self._labels[region].shape)
+
+    def finish(self, tick: Any = None, n_threads: int = 1) -> None:
+        """See `LabelWriter.finish`."""
+        legend = self._plan.legend
+        encode_labels(
+            self._file, self._name, self._labels, colors=legend.colors, left_out=legend.left_out,
+            names=legend.names, geometry=legend.geometry,
+        )  # fmt: skip
+
+
+def can_stream(path: StrPath) -> bool:
+    """Whether files of this name can be read in regions."""
+    return suffix_of(path) in CHUNK_READERS
+
+
+def check_streamed_output(path: StrPath) -> None:
+    """Refuse a suffix that no writer has."""
+    if suffix_of(path) not in (*CHUNK_WRITERS, *WRITERS):
+        raise ValueError(f"{os.fspath(path)}: what can be written is {', '.join(sorted(WRITERS))}")
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"fastseg.io.{name}")
+
+
+__all__ = [
+    "CHUNK_READERS",
+    "CHUNK_WRITERS",
+    "READERS",
+    "can_stream",
+    "check_streamed_output",
+    "create_labels",
+    "open_image",
+]
