@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from .class_names import check_names
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .foreground import keep_foreground
 from .kernels.backend import Array, FloatArray, Problem
 from .labelling import Labelled, choose_start_label, label_pixels, label_values, pixel_distances
-from .matching import Profile, check_match, matched, profile_from
+from .matching import Profile, check_match, matched
+from .model_file import read_model, write_model
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Progress
-from .standardizing import Standardized, moments_from
+from .standardizing import Standardized
 from .summary import count_pixels
 from .ward import WardTree
-
-_FORMAT = "fastseg-model"
-_VERSION = 1
 
 
 @dataclass(eq=False)
@@ -252,45 +248,15 @@ class Model:
         OSError
             If the file cannot be written.
         """
-        from .io.atomic import atomic_write
-
-        fields = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "n_clusters": self.n_clusters,
-            "n_channels": self.n_channels,
-            "dtype": self.dtype,
-            "color_space": self.color_space,
-            "method": self.method,
-            "channel_axis": self.channel_axis,
-            "axis_rule": self.axis_rule,
-            "start_label": self.start_label,
-            "fixed_start": self.fixed_start,
-            "inertia": self.inertia,
-            "n_iter": self.n_iter,
-            "converged": self.converged,
-            "value_range": self.value_range.tolist(),
-            "names": None if self.names is None else list(self.names),
-            "moments": None if self.moments is None else self.moments.tolist(),
-            "profile": None if self.profile is None else self.profile.as_dict(),
-            "counts": self.counts.tolist(),
-            "centers": self.centers.tolist(),
-            "space_centers": self.space_centers.tolist(),
-        }
-        text = json.dumps(fields, indent=1, allow_nan=False)
-        with atomic_write(path, overwrite=overwrite) as file:
-            file.write(text.encode() + b"\n")
+        write_model(path, self, overwrite=overwrite)
 
 
 @dataclass(eq=False)
-class Segmentation(Model):
-    """Result of `segment`: a fitted model, and the labels of its image.
+class FittedModel(Model):
+    """A model, and how it was fitted.
 
     Attributes
     ----------
-    labels : ndarray of the image's grid
-        Label of each pixel in the smallest unsigned type: ``start_label`` for the
-        first cluster, 0 for pixels left out.
     n_left_out : int
         Pixels left out.
     backend, reason : str
@@ -309,7 +275,6 @@ class Segmentation(Model):
         which need not be the same for pixels between two clusters.
     """
 
-    labels: Array = field(kw_only=True)
     n_left_out: int = field(kw_only=True)
     backend: str = field(kw_only=True)
     reason: str = field(kw_only=True)
@@ -325,6 +290,20 @@ class Segmentation(Model):
         if self.tree is None:
             raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
         return self.tree.linkage
+
+
+@dataclass(eq=False)
+class Segmentation(FittedModel):
+    """Result of `segment`: a fitted model, and the labels of its image.
+
+    Attributes
+    ----------
+    labels : ndarray of the image's grid
+        Label of each pixel in the smallest unsigned type: ``start_label`` for the
+        first cluster, 0 for pixels left out.
+    """
+
+    labels: Array = field(kw_only=True)
 
     def recolor(self) -> Array:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.
@@ -360,69 +339,7 @@ def load_model(path: str | PathLike[str]) -> Model:
     ValueError
         If it is no model of this version.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            fields = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a fastseg model: it is no JSON ({error})") from None
-    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a fastseg model")
-    if fields.get("version") != _VERSION:
-        raise ValueError(
-            f"{path} is a model of format version {fields.get('version')!r}, but this fastseg"
-            f" reads version {_VERSION}; upgrade fastseg"
-        )
-    try:
-        return _from_fields(fields)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path} is a damaged fastseg model: {what}") from None
-
-
-def _from_fields(fields: dict[str, Any]) -> Model:
-    centers, space_centers = (
-        np.array(fields[name], np.float64) for name in ("centers", "space_centers")
-    )
-    counts = np.array(fields["counts"], np.int64)
-    value_range = np.array(fields["value_range"], np.float64)
-    if centers.ndim != 2 or 0 in centers.shape or not np.isfinite(centers).all():
-        raise ValueError("its centers are no finite matrix")
-    k, d = centers.shape
-    if (k, d) != (fields["n_clusters"], fields["n_channels"]):
-        raise ValueError("its centers do not match n_clusters and n_channels")
-    if space_centers.shape != (k, d) or not np.isfinite(space_centers).all():
-        raise ValueError("its space_centers are no finite matrix like its centers")
-    if counts.shape != (k,) or value_range.shape != (d, 2):
-        raise ValueError("its counts or value_range do not match its centers")
-    if fields["start_label"] not in (0, 1):
-        raise ValueError("its start_label is neither 0 nor 1")
-    for name, word in (("axis_rule", "auto"), ("channel_axis", None)):
-        if not isinstance(fields[name], (int, type(None))) and fields[name] != word:
-            raise ValueError(f"its {name} is {fields[name]!r}")
-    if (counts < 0).any():
-        raise ValueError("its counts are negative")
-    if np.dtype(fields["dtype"]).kind not in "biuf":
-        raise ValueError(f"its dtype is {fields['dtype']!r}")
-    find_color_space(fields["color_space"], np.dtype(fields["dtype"]), d)
-    return Model(
-        centers=centers,
-        space_centers=space_centers,
-        counts=counts,
-        dtype=str(fields["dtype"]),
-        value_range=value_range,
-        channel_axis=fields["channel_axis"],
-        start_label=int(fields["start_label"]),
-        method=str(fields["method"]),
-        color_space=str(fields["color_space"]),
-        inertia=float(fields["inertia"]),
-        n_iter=int(fields["n_iter"]),
-        converged=bool(fields["converged"]),
-        axis_rule=fields["axis_rule"],
-        fixed_start=bool(fields["fixed_start"]),
-        names=check_names(fields.get("names"), k),
-        moments=moments_from(fields.get("moments"), d),
-        profile=profile_from(fields.get("profile"), d),
-    )
+    return Model(**read_model(path))
 
 
 def _channels(n: int) -> str:

@@ -74,9 +74,9 @@ class Clock:
         self.start = self.last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
-        """End a stage; the next one begins."""
+        """End a stage, or some more of it; the next one begins."""
         now = time.perf_counter()
-        self.seconds[stage] = now - self.last
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
         self.last = now
 
     def result(self, inner: dict[str, float] | None = None) -> dict[str, float]:
