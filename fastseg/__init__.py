@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .distances import distance_map
     from .estimator import KMeans
     from .functional import k_means
-    from .model import Model, Segmentation, load_model
+    from .model import Model, load_model
     from .pipeline import segment
     from .progress import Stopped
     from .report_picture import report
+    from .segmentation import Segmentation
     from .solver import ConvergenceWarning
     from .specks import remove_specks
 
@@ -35,7 +36,7 @@ _HOMES = {
     "Model": "model",
     "Objects": "components",
     "Scan": "choosing_k",
-    "Segmentation": "model",
+    "Segmentation": "segmentation",
     "Stopped": "progress",
     "available_backends": "dispatch",
     "compare": "comparison",

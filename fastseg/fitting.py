@@ -14,7 +14,14 @@ from .init_centers import Generator, check_random_state
 from .kernels.backend import Array, Backend, FloatArray, Points
 from .labelling import label_type, label_values
 from .matching import Profile
-from .methods import check_prototypes, choose_method, find_clusters, mean_values, measure
+from .methods import (
+    DEFAULT_INIT,
+    check_prototypes,
+    choose_method,
+    find_clusters,
+    mean_values,
+    measure,
+)
 from .progress import Clock, Progress
 from .solver import Init, check_parameters
 from .standardizing import Standardized, check_standardize, moments
@@ -28,17 +35,17 @@ class Asked:
     """What clusters are asked for: parameters of `segment` by their names there."""
 
     n_clusters: Any
-    method: str
-    init: Any
-    n_init: Any
-    max_iter: int
-    tol: float
-    random_state: Any
-    color_space: str
-    standardize: bool
-    names: Any
-    keep_profile: bool
-    prototypes: int | None
+    method: str = "auto"
+    init: Any = DEFAULT_INIT
+    n_init: Any = "auto"
+    max_iter: int = 300
+    tol: float = 1e-4
+    random_state: Any = None
+    color_space: str = "rgb"
+    standardize: bool = False
+    names: Any = None
+    keep_profile: bool = False
+    prototypes: int | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before anything is read."""

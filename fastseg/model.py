@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -16,11 +17,10 @@ from .kernels.backend import Array, FloatArray, Problem
 from .labelling import Labelled, choose_start_label, label_pixels, label_values, pixel_distances
 from .matching import Profile, check_match, matched
 from .model_file import read_model, write_model
-from .pixels import Pixels, as_pixels
+from .pixels import as_pixels
 from .progress import Callback, Progress
 from .standardizing import Standardized
 from .summary import count_pixels
-from .ward import WardTree
 
 
 @dataclass(eq=False)
@@ -156,23 +156,20 @@ class Model:
         check_match(match, self.profile)
         progress = Progress(callback)
         pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels)
-        self._check(pixels, allow_dtype or match is not None)
+        self.check_image(pixels.dtype, pixels.values.shape[1], allow_dtype or match is not None)
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         choice = choose_backend(problem, backend)
         how: dict[str, Any] = {"n_threads": n_threads, "progress": progress}
         pixels, threshold = keep_foreground(pixels, foreground, choice.backend, **how)
-        fixed = 0 if self.fixed_start and self.start_label == 0 else None
-        first = max(self.start_label, choose_start_label(fixed, pixels))
+        first = self.first_label(pixels.may_leave_out, pixels.n_left_out)
         values, weights, counter = count_pixels(pixels.values, choice.backend, **how)
-        fit = matched(match, pixels.in_units(values), weights, self.profile)
-        space = self.space
+        fit = None
+        if match is not None:
+            fit = matched(match, pixels.in_units(values), weights, self.profile)
 
         def forward(values: Array) -> Array:
-            fitted = fit(pixels.in_units(values))
-            if match is not None and self.color_space != "rgb" and self.moments is None:
-                fitted = np.clip(fitted, 0.0, space.full)  # beyond there are no colours
-            return space.forward(fitted)
+            return self.forward(pixels.in_units(values), fit)
 
         table = None
         if counter is not None:
@@ -200,20 +197,34 @@ class Model:
             return Standardized(moments=self.moments)
         return find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
 
-    def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
-        n_channels = pixels.values.shape[1]
+    def check_image(self, dtype: np.dtype[Any], n_channels: int, allow_dtype: bool) -> None:
+        """Raise ValueError for an image whose values or channels are not those of the fitted."""
         if n_channels != self.n_channels:
             raise ValueError(
                 f"the image has {_channels(n_channels)}, but the model was fitted to"
                 f" {_channels(self.n_channels)}"
             )
-        ours, theirs = np.dtype(self.dtype), pixels.dtype.newbyteorder("=")
+        ours, theirs = np.dtype(self.dtype), dtype.newbyteorder("=")
         if ours != theirs and not (ours.kind == theirs.kind == "f") and not allow_dtype:
             raise ValueError(
                 f"the image is {theirs}, but the model was fitted to {ours}, whose values may be"
                 " on another scale; convert the image, or pass allow_dtype=True (--allow-dtype)"
                 " to take its values as they are"
             )
+
+    def first_label(self, may_leave_out: bool, n_left_out: int) -> int:
+        """Label of the first cluster in another image."""
+        fixed = 0 if self.fixed_start and self.start_label == 0 else None
+        return max(self.start_label, choose_start_label(fixed, may_leave_out, n_left_out))
+
+    def forward(self, values: Array, fit: Callable[[Array], Array] | None = None) -> Array:
+        """Values (n, channels) in image units where distances are taken, fitted by ``fit``."""
+        if fit is None:
+            return self.space.forward(values)
+        fitted = fit(values)
+        if self.color_space != "rgb" and self.moments is None:
+            fitted = np.clip(fitted, 0.0, self.space.full)  # beyond there are no colours
+        return self.space.forward(fitted)
 
     def palette(self, start_label: int | None = None) -> Array:
         """Colours (n_label_values, 3) uint8 of the labels: their clusters' mean colours.
@@ -249,74 +260,6 @@ class Model:
             If the file cannot be written.
         """
         write_model(path, self, overwrite=overwrite)
-
-
-@dataclass(eq=False)
-class FittedModel(Model):
-    """A model, and how it was fitted.
-
-    Attributes
-    ----------
-    n_left_out : int
-        Pixels left out.
-    backend, reason : str
-        Where it was computed, and why there.
-    seconds : dict of str to float
-        Seconds spent in each stage: count, fit (choosing k, starts and iterations), labels.
-    init_centers : ndarray of shape (n_clusters, n_channels)
-        Starting centres of the best run, in the order in which they were drawn.
-    chosen_k_reason : str or None
-        Why there are so many clusters, where their number was chosen.
-    foreground : float or None
-        Smallest value of the foreground, where one was asked for.
-    tree : WardTree or None
-        With ``method="ward"`` the tree that was cut: its leaves, their counts, and the
-        ``linkage``. The labels come from it, while `predict` goes by the nearest centre,
-        which need not be the same for pixels between two clusters.
-    """
-
-    n_left_out: int = field(kw_only=True)
-    backend: str = field(kw_only=True)
-    reason: str = field(kw_only=True)
-    seconds: dict[str, float] = field(kw_only=True, repr=False)
-    init_centers: FloatArray | None = field(kw_only=True, repr=False)
-    chosen_k_reason: str | None = field(default=None, kw_only=True)
-    foreground: float | None = field(default=None, kw_only=True)
-    tree: WardTree | None = field(default=None, kw_only=True, repr=False)
-
-    @property
-    def linkage(self) -> FloatArray:
-        """Linkage matrix of ``tree`` (m - 1, 4) for `scipy.cluster.hierarchy`, see `WardTree`."""
-        if self.tree is None:
-            raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
-        return self.tree.linkage
-
-
-@dataclass(eq=False)
-class Segmentation(FittedModel):
-    """Result of `segment`: a fitted model, and the labels of its image.
-
-    Attributes
-    ----------
-    labels : ndarray of the image's grid
-        Label of each pixel in the smallest unsigned type: ``start_label`` for the
-        first cluster, 0 for pixels left out.
-    """
-
-    labels: Array = field(kw_only=True)
-
-    def recolor(self) -> Array:
-        """Image in which every pixel has its cluster's mean, in the image's type and shape.
-
-        Integer types are rounded; pixels left out are 0, or NaN in float images.
-        """
-        dtype = np.dtype(self.dtype)
-        rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
-        empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
-        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
-        if self.channel_axis is None:
-            return picture[..., 0]
-        return np.moveaxis(picture, -1, self.channel_axis)
 
 
 def load_model(path: str | PathLike[str]) -> Model:

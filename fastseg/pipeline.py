@@ -11,9 +11,9 @@ from .foreground import keep_foreground
 from .kernels.backend import Problem
 from .labelling import choose_start_label, label_pixels
 from .methods import DEFAULT_INIT
-from .model import Segmentation
 from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
+from .segmentation import Segmentation
 from .summary import count_pixels
 
 
@@ -162,7 +162,7 @@ def segment(
     pixels, threshold = keep_foreground(
         pixels, foreground, choice.backend, n_threads=n_threads, progress=progress
     )
-    first_label = choose_start_label(start_label, pixels)
+    first_label = choose_start_label(start_label, pixels.may_leave_out, pixels.n_left_out)
     stored, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )

@@ -52,6 +52,15 @@ class Progress:
 
         return tick
 
+    def heartbeat_at(self, stage: str, info: dict[str, Any] | None = None) -> Tick:
+        """Like `tick` with ``info``, and to be called whenever it suits."""
+
+        def tick(done: int, total: int) -> None:
+            if time.monotonic() - self.last >= _INTERVAL:
+                self.report(stage, done, total, info)
+
+        return tick
+
     def heartbeat(
         self, stage: str, done: int, total: int, info: dict[str, Any] | None = None
     ) -> Tick | None:

@@ -115,8 +115,8 @@ class Sampler(Protocol):
         """Points (m, n_features) at which the running sum of w x d**2 reaches the thresholds."""
 
 
-class Points(Protocol):
-    """Points where a backend computes on them."""
+class Assignable(Protocol):
+    """Points that can be assigned to centres, all that Lloyd's iterations ask of them."""
 
     n_points: int
     n_features: int
@@ -140,6 +140,10 @@ class Points(Protocol):
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """Single points farthest from their nearest centres."""
+
+
+class Points(Assignable, Protocol):
+    """Points where a backend computes on them."""
 
     def sampler(self) -> Sampler:
         """Sampler over these points, with no centre yet."""

@@ -23,8 +23,9 @@ from ..io import (
     encode_values,
     read_centers,
 )
-from ..model import Model, Segmentation
+from ..model import Model
 from ..progress import Callback, Clock
+from ..segmentation import Segmentation
 from .extras import Extras
 from .source import Source, may_leave_out
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..io import StrPath, atomic_write
-from ..model import Segmentation
 from ..pipeline import segment
+from ..segmentation import Segmentation
+from ..side_by_side import side_by_side
 from .jobs import Job
-from .picture import side_by_side
 from .source import Source
 
 _REPEATS = 5

@@ -157,7 +157,7 @@ def _words_of(image: Image, n_channels: int) -> str:
 
 def summary_lines(job: Job) -> list[str]:
     """Say how a job went, how long it took and where it ran."""
-    from ..model import Segmentation
+    from ..segmentation import Segmentation
 
     lines = []
     if job.n_left_out:

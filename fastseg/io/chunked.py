@@ -22,7 +22,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .image import Geometry, Image, Legend, Scale
+from .image import Geometry, Legend, Scale
 
 Region = tuple[slice, ...]
 
@@ -256,66 +256,8 @@ def shape_of(region: Region) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in region)
 
 
-class WholeImage(ChunkedImage):
-    """An image of a format that is read as a whole, or an array that is mapped into memory."""
-
-    def __init__(self, name: str, image: Image) -> None:
-        self.image = image
-        axis = image.resolved_axis
-        pixels = image.pixels
-        self._values = pixels[..., None] if axis is None else np.moveaxis(pixels, axis, -1)
-        plane = self._values[..., 0]
-        # The axis along which values lie together is not cut if it need not be.
-        long = 0 if plane.flags.f_contiguous and not plane.flags.c_contiguous else plane.ndim - 1
-        block = tuple(n if axis == long else 1 for axis, n in enumerate(plane.shape))
-        super().__init__(
-            name, image.grid, pixels.dtype, image.n_channels, axis, block,
-            may_hide=image.valid is not None, scale=image.scale, geometry=image.geometry,
-            notes=image.notes,
-        )  # fmt: skip
-
-    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """See `ChunkedImage.read`."""
-        values = self._values[region].astype(self.dtype, copy=False)
-        return values, None if self.image.valid is None else self.image.valid[region]
-
-
 def refuse_parts(path: str, part: Part, reason: str, but: tuple[str, ...] = ()) -> None:
     """Raise ValueError where a part is asked for that such files do not have."""
     for name in ("series", "level", "pages", "channels"):
         if name not in but and getattr(part, name) is not None:
             raise ValueError(f"{path}: {reason}; leave out {name} (--{name})")
-
-
-class ChosenChannels(ChunkedImage):
-    """Some of the channels of an image, in an order of one's own."""
-
-    def __init__(self, image: ChunkedImage, channels: tuple[int, ...]) -> None:
-        n = image.n_channels
-        wrong = [c for c in channels if not 0 <= c < n]
-        if wrong or not channels:
-            raise ValueError(
-                f"{image.name}: has no channel {wrong[0] if wrong else channels!r};"
-                f" its {n} channels are 0 to {n - 1}"
-            )
-        self._image, self._channels = image, list(channels)
-        super().__init__(
-            image.name, image.grid, image.dtype, len(channels), image.channel_axis, image.block,
-            may_hide=image.may_hide, nodata=image.nodata, scale=_chosen(image.scale, channels),
-            geometry=image.geometry, metadata=image.metadata, notes=image.notes,
-        )  # fmt: skip
-
-    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """See `ChunkedImage.read`."""
-        values, valid = self._image.read(region)
-        return np.ascontiguousarray(values[..., self._channels]), valid
-
-    def close(self) -> None:
-        """See `ChunkedImage.close`."""
-        self._image.close()
-
-
-def _chosen(scale: Scale | None, channels: tuple[int, ...]) -> Scale | None:
-    if scale is None or len(scale[0]) == 1:
-        return scale
-    return scale[0][list(channels)], scale[1][list(channels)]

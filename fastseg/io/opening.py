@@ -10,25 +10,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import READERS, WRITERS, check_labels, encode_labels, read_image
+from . import READERS, check_labels, encode_labels, read_image
 from .atomic import StrPath, atomic_write, suffix_of
 from .chunked import (
-    ChosenChannels,
     ChunkedImage,
     LabelPlan,
     LabelWriter,
     NotInPieces,
     Part,
     Region,
-    WholeImage,
     refuse_parts,
 )
+from .combined import ChosenChannels, StackedImage, WholeImage
 
 # suffix -> the module whose open_chunks(path, part) reads it in regions
 CHUNK_READERS = {".npy": "npy", ".tif": "tiff_chunks", ".tiff": "tiff_chunks"}
@@ -40,7 +39,7 @@ _WHOLE = Part()
 
 
 def open_image(
-    path: StrPath, part: Part = _WHOLE, *, max_pixels: int | None = None
+    paths: StrPath | Sequence[StrPath], part: Part = _WHOLE, *, max_pixels: int | None = None
 ) -> ChunkedImage:
     """Open an image to be read in regions.
 
@@ -48,12 +47,13 @@ def open_image(
 
     Parameters
     ----------
-    path : path
-        A file of any format that `read_image` takes.
+    paths : path or sequence of path
+        A file of any format that `read_image` takes, or several of one grid whose channels
+        make one image.
     part : Part
-        Which part of the file is the image.
+        Which part of each file is the image; ``channels`` are those of all together.
     max_pixels : int, optional
-        As for `read_image`, where the image is read as a whole.
+        As for `read_image`, where an image is read as a whole.
 
     Returns
     -------
@@ -63,11 +63,17 @@ def open_image(
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_image`, or the file has no such part.
+        As `read_image` and `read_channels`, or a file has no such part.
     """
-    name = os.fspath(path)
-    image = _opened(name, part, max_pixels)
-    return image if part.channels is None else ChosenChannels(image, part.channels)
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    names = [os.fspath(path) for path in given]
+    with contextlib.ExitStack() as opened:
+        images = [opened.enter_context(_opened(name, part, max_pixels)) for name in names]
+        image = images[0] if len(images) == 1 else StackedImage(images)
+        if part.channels is not None:
+            image = ChosenChannels(image, part.channels)
+        opened.pop_all()  # whoever closes the image closes them
+        return image
 
 
 def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
@@ -166,12 +172,6 @@ def can_stream(path: StrPath) -> bool:
     return suffix_of(path) in CHUNK_READERS
 
 
-def check_streamed_output(path: StrPath) -> None:
-    """Refuse a suffix that no writer has."""
-    if suffix_of(path) not in (*CHUNK_WRITERS, *WRITERS):
-        raise ValueError(f"{os.fspath(path)}: what can be written is {', '.join(sorted(WRITERS))}")
-
-
 def _module(name: str) -> Any:
     return importlib.import_module(f"fastseg.io.{name}")
 
@@ -181,7 +181,6 @@ __all__ = [
     "CHUNK_WRITERS",
     "READERS",
     "can_stream",
-    "check_streamed_output",
     "create_labels",
     "open_image",
 ]

@@ -188,21 +188,25 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
             f"{name}: a grey TIFF holds {_N_VALUES} label values, these are {n_values}; "
             "write them as .npy"
         )
-    if shape is not None and len(shape) != 2:
+    if shape is not None and len(shape) < 2:
         raise ValueError(
             f"{name}: a TIFF page holds two-dimensional labels, these have the shape {shape}; "
-            "write them as .npy or .nii.gz"
+            "write them as .npy"
         )
 
 
 def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> None:
-    """Write a grey image whose values are the labels: uint8, or uint16 where needed."""
-    from PIL import Image
+    """Write labels as uint8 or uint16, in their clusters' colours where there are up to 256."""
+    from .chunked import LabelPlan
+    from .tiff_writer import TiffWriter
 
     n_values = int(labels.max()) + 1
     check_labels(name, n_values, labels.shape)
-    values = labels.astype(np.uint8 if n_values <= 256 else np.uint16, copy=False)
-    Image.fromarray(values).save(file, format="TIFF", compression="tiff_adobe_deflate")
+    dtype = np.dtype(np.uint8 if n_values <= 256 else np.uint16)
+    writer = TiffWriter(name, file, LabelPlan(labels.shape, dtype, legend))
+    whole = tuple(slice(0, n) for n in labels.shape)
+    writer.write(whole, writer.encode(whole, labels))
+    writer.finish()
 
 
 def write_values(
@@ -211,6 +215,10 @@ def write_values(
     """Write float32 values as a grey page."""
     from PIL import Image
 
-    check_labels(name, 0, values.shape)
+    if values.ndim != 2:
+        raise ValueError(
+            f"{name}: a TIFF page holds two-dimensional values, these have the shape"
+            f" {values.shape}; write them as .npy or .nii.gz"
+        )
     page = Image.fromarray(values.astype(np.float32, copy=False))
     page.save(file, format="TIFF", compression="tiff_adobe_deflate")

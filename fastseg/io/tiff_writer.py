@@ -278,13 +278,14 @@ def _tiles_of(
 def _tile_of(plan: LabelPlan) -> tuple[int, int]:
     """Tiles that fit the blocks of the image: as large, or of rows that are read together."""
     (rows, columns), width = plan.block[-2:], plan.grid[-1]
-    side = _side_of(columns) if columns < width else _side_of(width)
+    side = _side_of(columns) if columns < width else min(_SIDE, -(-width // 16) * 16)
     if columns < width:
         return _side_of(rows), side
     # Blocks are whole rows: a region will be as many of them as a tile is high.
     row_bytes = width * (1 if plan.like is None else plan.like.pixel_bytes)
     most = 2 * REGION_BYTES // row_bytes
-    return next((s for s in _SIDES if s <= most), _SIDES[-1]), side
+    height = next((s for s in _SIDES if s <= most), _SIDES[-1])
+    return min(height, -(-plan.grid[-2] // 16) * 16), side
 
 
 def _side_of(block: int) -> int:
