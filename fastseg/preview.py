@@ -30,7 +30,7 @@ class Preview:
     def add(self, region: Region, pixels: Pixels, labels: Array) -> None:
         """Take what is shown of a region: its pixels and labels (of its shape)."""
         *leading, rows, columns = region
-        plane = []
+        plane: list[int] = []
         for part, at in zip(leading, self._middle, strict=True):
             if not part.start <= at < part.stop:
                 return
@@ -44,9 +44,9 @@ class Preview:
         )
         index: tuple[Any, ...] = (*plane, *inside)
         self._labels[place] = labels[index]
+        shown = pixels.in_units(pixels.values)
         for channel in range(self._pixels.shape[-1]):
-            shown = pixels.in_units(pixels.values)[:, channel]
-            self._pixels[(*place, channel)] = pixels.to_grid(shown)[index]
+            self._pixels[..., channel][place] = pixels.to_grid(shown[:, channel])[index]
 
     def draw(
         self, colors: Array, value_range: Array, counts: Array, start_label: int, title: str,

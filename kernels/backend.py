@@ -179,6 +179,7 @@ class Counter(Protocol):
         """Write ``table[i]`` into ``labels`` (n,) where a pixel is the i-th distinct value.
 
         To be called after `distinct`, for pixels that were counted; counting is over then.
+        A table that is given again is taken to be as it was.
         """
 
 

@@ -25,7 +25,7 @@ _N_COLORS = 256
 _N_VALUES = 1 << 16
 # The smallest level of a pyramid fits a tile.
 _MOST_LEVELS = 16
-_LEVEL = 5  # of deflate
+_LEVEL = 4  # of deflate
 
 Bytes = bytes | bytearray
 Tick = Callable[[int, int], None]
