@@ -77,10 +77,10 @@ def make_tiff(path, side):
         ])  # fmt: skip
 
 
-def segment(path, output, **options):
+def segment(path, output):
     """Segment in a process of its own; what its --json says."""
-    command = [sys.executable, "-m", "fastseg", "segment", path, output, "-k", str(K), "--seed", "0"]
-    command += ["--json", "--overwrite", "--memory", "1GiB"]
+    command = [sys.executable, "-m", "fastseg", "segment", path, output, "-k", str(K)]
+    command += ["--seed", "0", "--json", "--overwrite", "--memory", "1GiB"]
     started = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout) | {"wall": time.perf_counter() - started}

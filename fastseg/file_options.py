@@ -33,7 +33,8 @@ class FileOptions:
     channels : sequence of int, optional
         Some of the channels, from 0, in this order.
     max_pixels : int, optional
-        As for `fastseg.io.read_image`, for formats that are read as a whole.
+        The largest picture to open; by default no limit for TIFF and .npy, and that of
+        `fastseg.io.read_image` for others.
     memory : int or str, optional
         Bytes to get along with, or words such as "1GiB". By default a quarter of the free
         memory, and at least 512 MiB.

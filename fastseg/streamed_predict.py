@@ -13,7 +13,7 @@ import numpy as np
 from .dispatch import Choice, choose_backend
 from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
 from .foreground import check_foreground, foreground_of
-from .io import StrPath, check_labels
+from .io import Geometry, StrPath, check_labels
 from .kernels.backend import Array, Problem
 from .labelling import label_values
 from .matching import check_match, matched
@@ -31,6 +31,7 @@ class FileLabels:
     output: str
     grid: tuple[int, ...]
     dtype: str
+    geometry: Geometry | None
     counts: Array
     start_label: int
     n_left_out: int
@@ -105,7 +106,8 @@ def predict_file(
         return FileLabels(
             output=os.fspath(output),
             grid=image.grid,
-            dtype=reading.units.name,
+            dtype=image.dtype.name,
+            geometry=image.geometry,
             counts=counts,
             start_label=first,
             n_left_out=image.n_pixels - int(counts.sum()),

@@ -13,7 +13,7 @@ from .dispatch import Choice, choose_backend
 from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
 from .fitting import Asked, Task
 from .foreground import check_foreground
-from .io import StrPath, check_labels, check_output
+from .io import Geometry, StrPath, check_labels, check_output
 from .kernels.backend import Problem
 from .labelling import choose_start_label
 from .progress import Callback, Clock, Progress
@@ -33,6 +33,10 @@ class FileSegmentation(FittedModel):
         File of the labels.
     grid : tuple of int
         Its shape.
+    stored_dtype : str
+        Type of the values in the file.
+    geometry : Geometry or None
+        Where the voxels lie.
     skipped : dict of str to int
         What could not be decoded and was left out, and its pixels.
     n_passes : int
@@ -45,6 +49,8 @@ class FileSegmentation(FittedModel):
 
     output: str = field(kw_only=True)
     grid: tuple[int, ...] = field(kw_only=True)
+    stored_dtype: str = field(kw_only=True)
+    geometry: Geometry | None = field(kw_only=True)
     skipped: dict[str, int] = field(kw_only=True)
     n_passes: int = field(kw_only=True)
     n_sampled: int | None = field(kw_only=True)
@@ -152,6 +158,8 @@ def segment_file(
             foreground=fit.foreground,
             output=os.fspath(output),
             grid=image.grid,
+            stored_dtype=image.dtype.name,
+            geometry=image.geometry,
             skipped=reading.skipped,
             n_passes=fit.n_passes + 1,
             n_sampled=fit.n_sampled,

@@ -9,19 +9,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 import click
 
-from .. import __version__
-from ..io import check_output
-from . import options
-from .printing import json_line, print_table, report, say
-
-if TYPE_CHECKING:
-    from .extras import Extras
-    from .source import Source
-    from .terminal import Bar
+from .commands import Interrupted, cli
+from .printing import say
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -47,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return say("error", error.format_message().rstrip(".") + hint, _USAGE)
-    except (KeyboardInterrupt, _Interrupted, click.Abort):
+    except (KeyboardInterrupt, Interrupted, click.Abort):
         return say("error", "interrupted", _INTERRUPTED)
     except BrokenPipeError:
         # Who reads our output has gone; leave nothing to flush at exit.
@@ -98,203 +91,3 @@ def _plain_warnings() -> Iterator[None]:
             yield
     finally:
         logging.getLogger().removeHandler(silent)
-
-
-def _source(input_: str, given: dict[str, Any]) -> Source:
-    from .source import Source
-
-    names = ("mask", "nodata", "max_pixels", "channels", "frames")
-    return Source(input_, *(given.pop(name) for name in names))
-
-
-def _extras(given: dict[str, Any]) -> Extras:
-    from .extras import Extras
-
-    names = ("min_size", "objects", "objects_path", "distance_path")
-    return Extras(**{name: given.pop(name) for name in names if name in given})
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Bar]:
-    from .terminal import Bar
-
-    with Bar(sys.stderr, enabled=sys.stderr.isatty()) as bar:
-        yield bar
-
-
-# Commands
-
-
-class _Interrupted(Exception):
-    """Ctrl-C; click would print an empty line for it."""
-
-
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise _Interrupted from None
-
-
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    invoke_without_command=True,
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
-    """Segment images by exact k-means clustering of their pixels."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(_USAGE)
-
-
-@cli.command()
-@click.argument("input_", metavar="INPUT")
-@click.argument("output")
-@options.clustering
-@options.objects
-@options.common
-def segment(input_: str, output: str, as_json: bool, **given: Any) -> None:
-    """Segment INPUT and write its labels to OUTPUT.
-
-    INPUT is a PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix, a .npy
-    array, a NIfTI (.nii, .nii.gz), Analyze or MGH volume, or the folder of a
-    DICOM series. OUTPUT is .png (labels as pixel values, the clusters' colours as
-    palette), .tif (grey), .npy, or .nii or .nii.gz (on the grid of the volume,
-    its affine and header kept).
-    """
-    from .jobs import segment_file
-
-    source, extras = _source(input_, given), _extras(given)
-    with _bar() as bar:
-        job = segment_file(source, output, extras=extras, callback=bar, **given)
-    report(job, as_json, *(given[f"{name}_path"] for name in ("model", "report", "dendrogram")))
-
-
-@cli.command()
-@click.argument("model")
-@click.argument("input_", metavar="INPUT")
-@click.argument("output")
-@click.option(
-    "--allow-dtype",
-    is_flag=True,
-    help="Take an image of another type than the model's, its values as they are.",
-)
-@options.matching
-@options.objects
-@options.common
-def predict(model: str, input_: str, output: str, as_json: bool, **given: Any) -> None:
-    """Label INPUT with the clusters of a saved MODEL and write OUTPUT."""
-    from .jobs import predict_file
-
-    source, extras = _source(input_, given), _extras(given)
-    with _bar() as bar:
-        job = predict_file(model, source, output, extras=extras, callback=bar, **given)
-    report(job, as_json)
-
-
-@cli.command()
-@click.argument("input_", metavar="INPUT")
-@options.scanning
-@options.common
-def scan(input_: str, as_json: bool, **given: Any) -> None:
-    """Cluster INPUT into several numbers of clusters, and choose one of them.
-
-    Shown for each: the inertia, the share of the variance it explains, the
-    simplified silhouette and the index of Calinski and Harabasz. The number
-    chosen is the elbow of the inertia, else that of the largest silhouette.
-    """
-    from .scanning import scan_file, scan_lines, scan_table
-
-    with _bar() as bar:
-        job = scan_file(_source(input_, given), callback=bar, **given)
-    print_table(job, as_json, scan_lines, scan_table)
-
-
-@cli.command()
-@click.argument("input_", metavar="INPUT")
-@options.comparing
-@options.common
-def compare(input_: str, as_json: bool, **given: Any) -> None:
-    """Cluster INPUT by several methods, and compare what they find.
-
-    These are k-means from k-means++ starts, the global optimum (of one channel),
-    Ward's tree, and scikit-learn's KMeans on every pixel. Shown for each: the
-    inertia, its agreement with the method of the lowest inertia (adjusted Rand
-    index: 1 for equal clusters, about 0 for unrelated ones), the time and the
-    pixels of the clusters.
-    """
-    from .comparing import compare_file, compare_lines, compare_table
-
-    with _bar() as bar:
-        job = compare_file(_source(input_, given), callback=bar, **given)
-    print_table(job, as_json, compare_lines, compare_table)
-
-
-@cli.command()
-@click.argument("input_", metavar="[INPUT]", required=False)
-@options.max_pixels
-@click.option(
-    "--calibrate", is_flag=True,
-    help="Measure what each backend costs on this machine (some seconds), for --backend auto.",
-)  # fmt: skip
-@options.as_json
-def info(input_: str | None, max_pixels: int | None, calibrate: bool, as_json: bool) -> None:
-    """Describe this installation, or the image INPUT."""
-    from .facts import describe, installation
-    from .source import Source
-    from .terminal import fact_lines
-
-    if calibrate and input_ is not None:
-        raise click.UsageError("--calibrate measures the machine: leave INPUT out.")
-    if calibrate:
-        _calibrate()
-    if input_ is None:
-        facts = installation()
-    else:
-        with _bar() as bar:
-            facts = describe(Source(input_, max_pixels=max_pixels), bar)
-    for line in [json_line(facts)] if as_json else fact_lines(facts):
-        click.echo(line)
-
-
-def _calibrate() -> None:
-    from ..costs import calibrate, prepare_calibration, save_calibration
-    from ..dispatch import available_backends, backend_named
-
-    prepare_calibration()
-    usable = [name for name, missing in available_backends().items() if missing is None]
-    save_calibration(calibrate({name: backend_named(name) for name in usable}))
-
-
-@cli.command()
-@click.argument("folder", metavar="[OUT_DIR]", default="demo")
-@options.n_clusters
-@options.overwrite
-def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
-    """Segment a photograph, draw the result, and do the same with scikit-learn."""
-    from . import showcase
-    from .jobs import segment_file
-
-    labels = os.path.join(folder, "china-labels.png")
-    drawing = os.path.join(folder, "china-side-by-side.png")
-    os.makedirs(folder, exist_ok=True)
-    try:
-        check_output(drawing, overwrite)
-        with _bar() as bar:
-            job = segment_file(
-                showcase.photograph(), labels, n_clusters=n_clusters, overwrite=overwrite,
-                random_state=0, callback=bar,
-            )  # fmt: skip
-        showcase.draw(job, drawing, overwrite=overwrite)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # if nothing is in it
-        raise
-    report(job, False, drawing)
-    click.echo("\nThe same job in scikit-learn, both from the same starting centres:")
-    for line in showcase.compare(job):
-        click.echo(f"  {line}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..io import Image
-    from .jobs import Job
+    from ..io.channels import Placed
+    from ..model import Model
+    from .job import Clusters, Job
 
 _WORDS = {
     "read": "reading",
@@ -24,9 +28,16 @@ _WORDS = {
     "iterations": "iterating",
     "scan": "comparing numbers of clusters",
     "labels": "labelling",
+    "sample": "drawing a sample",
+    "check": "looking for pixels to leave out",
+    "pyramid": "writing the pyramid",
     "write": "writing",
 }
+# Stages that are told in pixels.
+_IN_PIXELS = ("count", "labels", "sample", "pass", "check")
 _SHOWN_CHANNELS = 4
+# Seconds after which a rate means something.
+_SETTLED = 0.5
 
 
 class Bar:
@@ -43,7 +54,8 @@ class Bar:
         self._timer = threading.Timer(delay, self._show)
         self._timer.daemon = True
         self._progress: Progress | None = None
-        self._state: tuple[str, int, int | None] = ("", 0, None)
+        self._state: tuple[str, str, int, int | None] = ("", "", 0, None)
+        self._shown, self._begun, self._begun_at = "", 0.0, 0
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -68,11 +80,16 @@ class Bar:
         words = _WORDS.get(stage, stage)
         if stage == "scan" and "n_clusters" in info:
             words = f"{info['n_clusters']} clusters"
+        if stage == "pass":
+            words = f"pass {info.get('pass', 1)} over the pixels"
         if stage == "iterations":  # how many are needed nobody knows
             words, done, total = f"iteration {done}", 0, 0
             if info.get("inertia") is not None:
                 words += f", inertia {info['inertia']:.6g}"
-        self._state = words, done, total or None
+        # Of iterations that are passes over a file, each pass is shown.
+        if stage == "iterations" and self._shown.startswith("pass"):
+            return
+        self._state = stage, words, done, total or None
         self._update()
 
     def _show(self) -> None:
@@ -83,11 +100,13 @@ class Bar:
             rich_progress.TextColumn("{task.description}", markup=False),
             rich_progress.BarColumn(),
             rich_progress.TaskProgressColumn(),
+            rich_progress.TextColumn("{task.fields[rate]}", markup=False),
             rich_progress.TimeElapsedColumn(),
+            rich_progress.TextColumn("{task.fields[left]}", markup=False),
             console=Console(file=self._file),
             transient=True,
         )
-        progress.add_task("", total=None)
+        progress.add_task("", total=None, rate="", left="")
         with self._lock:
             if self._closed:
                 return
@@ -97,15 +116,32 @@ class Bar:
         self._update()
 
     def _update(self) -> None:
-        words, done, total = self._state
+        stage, words, done, total = self._state
         progress = self._progress
-        if progress is not None:
-            task = progress.tasks[0]
-            task.total = total  # update() takes None for "as before"
-            progress.update(task.id, description=words, completed=done)
+        if progress is None:
+            return
+        now, key = time.monotonic(), f"{stage} {words}" if stage == "pass" else stage
+        if key != self._shown:
+            self._shown, self._begun, self._begun_at = key, now, done
+        task = progress.tasks[0]
+        task.total = total  # update() takes None for "as before"
+        rate, left = self._pace(stage, done, total, now - self._begun)
+        progress.update(task.id, description=words, completed=done, rate=rate, left=left)
+
+    def _pace(self, stage: str, done: int, total: int | None, elapsed: float) -> tuple[str, str]:
+        """Say how fast a stage goes, and when it will have ended."""
+        gone = done - self._begun_at
+        if stage not in _IN_PIXELS or total is None or elapsed < _SETTLED or gone <= 0:
+            return "", ""
+        speed = gone / elapsed
+        left = round((total - done) / speed)
+        return (
+            f"{speed / 1e6:,.0f} Mpx/s",
+            f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left",
+        )
 
 
-def cluster_table(job: Job, *, colored: bool) -> Table:
+def cluster_table(job: Clusters, *, colored: bool) -> Table:
     """Build a table with a row per cluster: label, colour, centre, pixels and share."""
     from rich.table import Table
     from rich.text import Text
@@ -131,7 +167,7 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
     return table
 
 
-def _grid_words(image: Image) -> str:
+def _grid_words(image: Placed) -> str:
     """Say the size of an image: pictures by width and height, volumes by their axes."""
     sides = image.grid if image.geometry is not None else reversed(image.grid)
     return " x ".join(map(str, sides))
@@ -139,7 +175,7 @@ def _grid_words(image: Image) -> str:
 
 def shape_words(job: Job) -> str:
     """Say the size and kind of a job's image."""
-    return _words_of(job.image, job.model.n_channels)
+    return _words_of(job, job.model.n_channels, job.dtype)
 
 
 def image_lines(path: str, image: Image) -> list[str]:
@@ -147,18 +183,17 @@ def image_lines(path: str, image: Image) -> list[str]:
     import click
 
     notes = [f"note: {note}" for note in image.notes]
-    return [f"{click.format_filename(path)}: {_words_of(image, image.n_channels)}", *notes]
+    words = _words_of(image, image.n_channels, image.pixels.dtype.name)
+    return [f"{click.format_filename(path)}: {words}", *notes]
 
 
-def _words_of(image: Image, n_channels: int) -> str:
+def _words_of(image: Placed, n_channels: int, dtype: str) -> str:
     channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
-    return f"{_grid_words(image)} pixels, {channels}, {image.pixels.dtype.name}"
+    return f"{_grid_words(image)} pixels, {channels}, {dtype}"
 
 
 def summary_lines(job: Job) -> list[str]:
     """Say how a job went, how long it took and where it ran."""
-    from ..segmentation import Segmentation
-
     lines = []
     if job.n_left_out:
         lines.append(f"left out: {job.n_left_out:,} pixels, label 0")
@@ -166,21 +201,42 @@ def summary_lines(job: Job) -> list[str]:
         lines.append(f"foreground: values from {job.foreground:.6g} up (Otsu's threshold)")
     if job.match is not None:
         lines.append(f"match: the values were fitted to the model's scale by {job.match}")
-    parts = ("read", "segment", "predict", "draw", "specks", "objects", "write")
-    took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
-    lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
-    model = job.model
-    if isinstance(model, Segmentation):
-        if job.chosen_k_reason is not None:
-            lines.append(f"chosen: {model.n_clusters} clusters, because {job.chosen_k_reason}")
-        end = "converged" if model.converged else "stopped before it converged"
-        how = f"{model.n_iter} iterations, {end}"
-        if model.method == "optimal":
-            how = "the global optimum"
-        if model.tree is not None:
-            how = f"cut from the tree of {len(model.tree.values):,} values"
-        lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
-        lines.append(f"backend: {model.backend} ({model.reason})")
+    if job.in_pieces.get("n_sampled"):
+        lines.append(f"sample: fitted to {job.in_pieces['n_sampled']:,} of the pixels")
+    lines.append(_time_line(job))
+    return [*lines, *model_lines(job.model)]
+
+
+def _time_line(job: Job) -> str:
+    seconds = job.seconds
+    parts: tuple[str, ...] = ("read", "segment", "predict", "draw", "specks", "objects", "write")
+    if job.in_pieces:
+        parts = ("open", "sample", "count", "scan", "fit", "labels")
+    took = ", ".join(f"{name} {seconds[name]:.3g}" for name in parts if name in seconds)
+    words = f"time: {seconds['total']:.3g} s ({took})"
+    if job.in_pieces:
+        rate = math.prod(job.grid) / max(seconds["total"], 1e-9)
+        words += f", {rate / 1e6:,.0f} megapixels a second, {job.in_pieces['n_passes']} passes"
+    return words
+
+
+def model_lines(model: Model) -> list[str]:
+    """Say how clusters were found, and where."""
+    from ..segmentation import FittedModel
+
+    if not isinstance(model, FittedModel):
+        return []
+    lines = []
+    if model.chosen_k_reason is not None:
+        lines.append(f"chosen: {model.n_clusters} clusters, because {model.chosen_k_reason}")
+    end = "converged" if model.converged else "stopped before it converged"
+    how = f"{model.n_iter} iterations, {end}"
+    if model.method == "optimal":
+        how = "the global optimum"
+    if model.tree is not None:
+        how = f"cut from the tree of {len(model.tree.values):,} values"
+    lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
+    lines.append(f"backend: {model.backend} ({model.reason})")
     return lines
 
 

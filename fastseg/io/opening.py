@@ -53,7 +53,8 @@ def open_image(
     part : Part
         Which part of each file is the image; ``channels`` are those of all together.
     max_pixels : int, optional
-        As for `read_image`, where an image is read as a whole.
+        The largest picture to open; by default no limit for what is read in regions, and
+        that of `read_image` for what is read as a whole.
 
     Returns
     -------
@@ -89,6 +90,12 @@ def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
         if part.series is not None or part.level is not None or part.pages is not None:
             raise
         return WholeImage(name, read_image(name, max_pixels=max_pixels))
+    if max_pixels is not None and module != "npy" and image.n_pixels > max_pixels:
+        image.close()
+        raise ValueError(
+            f"{name}: has {image.n_pixels:,} pixels, more than the limit of {max_pixels:,}; if you"
+            f" trust the file, raise it with --max-pixels {image.n_pixels} (in Python: max_pixels)"
+        )
     return image
 
 
@@ -167,6 +174,13 @@ class WholeWriter:
         )  # fmt: skip
 
 
+def largest_picture() -> int | None:
+    """Pixels of the largest picture that is decoded as a whole unless more are asked for."""
+    from .pillow_state import SIZE_LIMIT
+
+    return SIZE_LIMIT.pixels()
+
+
 def can_stream(path: StrPath) -> bool:
     """Whether files of this name can be read in regions."""
     return suffix_of(path) in CHUNK_READERS
@@ -182,5 +196,6 @@ __all__ = [
     "READERS",
     "can_stream",
     "create_labels",
+    "largest_picture",
     "open_image",
 ]
