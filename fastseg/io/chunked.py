@@ -261,3 +261,10 @@ def refuse_parts(path: str, part: Part, reason: str, but: tuple[str, ...] = ()) 
     for name in ("series", "level", "pages", "channels"):
         if name not in but and getattr(part, name) is not None:
             raise ValueError(f"{path}: {reason}; leave out {name} (--{name})")
+
+
+def refuse_options(path: str, plan: LabelPlan) -> None:
+    """Raise ValueError where something is asked for that the format does not have."""
+    for name, value in (("compression", plan.compression), ("pyramid", plan.pyramid)):
+        if value:
+            raise ValueError(f"{path}: {name} (--{name}) is for .tif; leave it out")

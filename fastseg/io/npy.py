@@ -12,7 +12,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from .atomic import atomic_write
-from .chunked import ChunkedImage, LabelPlan, Part, Region, refuse_parts, shape_of
+from .chunked import ChunkedImage, LabelPlan, Part, Region, refuse_options, refuse_parts, shape_of
 from .image import Geometry, Image, Legend, auto_axis
 
 
@@ -116,6 +116,7 @@ def write_values(
 @contextlib.contextmanager
 def create(path: str, plan: LabelPlan, *, overwrite: bool) -> Iterator[NpyWriter]:
     """Begin an array of labels."""
+    refuse_options(path, plan)
     with atomic_write(path, overwrite=overwrite) as file:
         yield NpyWriter(file, plan)
 

@@ -25,6 +25,7 @@ from .chunked import (
     NotInPieces,
     Part,
     Region,
+    refuse_options,
     refuse_parts,
 )
 from .combined import ChosenChannels, StackedImage, WholeImage
@@ -148,9 +149,7 @@ class WholeWriter:
     """Collects labels in memory for a format that is written as a whole."""
 
     def __init__(self, name: str, file: Any, plan: LabelPlan) -> None:
-        if plan.compression is not None or plan.pyramid:
-            asked = "pyramid" if plan.pyramid else "compression"
-            raise ValueError(f"{name}: {asked} (--{asked}) is for .tif; leave it out")
+        refuse_options(name, plan)
         check_labels(name, int(np.iinfo(plan.dtype).max) + 1 if plan.legend.colors is None
                      else len(plan.legend.colors), plan.grid)  # fmt: skip
         self.block = (1,) * len(plan.grid)
