@@ -72,7 +72,7 @@ SEGMENT = ["segment", "in.png", "out.png"]
     ("args", "words"),
     [
         (["segment"], "Missing argument 'INPUT'"),
-        (["segment", "in.png"], "give INPUT and OUTPUT"),
+        (["segment", "in.png"], "Missing argument 'OUTPUT'"),
         ([*SEGMENT, "more"], "unexpected extra argument"),
         (["frobnicate"], "No such command"),
         ([*SEGMENT, "--frobnicate"], "No such option"),

@@ -212,13 +212,13 @@ def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> No
 def write_values(
     file: BinaryIO, name: str, values: NDArray[Any], geometry: Geometry | None
 ) -> None:
-    """Write float32 values as a grey page."""
+    """Write float32 values as grey pages."""
     from PIL import Image
 
-    if values.ndim != 2:
-        raise ValueError(
-            f"{name}: a TIFF page holds two-dimensional values, these have the shape"
-            f" {values.shape}; write them as .npy or .nii.gz"
-        )
-    page = Image.fromarray(values.astype(np.float32, copy=False))
-    page.save(file, format="TIFF", compression="tiff_adobe_deflate")
+    check_labels(name, 0, values.shape)
+    planes = values.astype(np.float32, copy=False).reshape(-1, *values.shape[-2:])
+    first, *others = (Image.fromarray(plane) for plane in planes)
+    first.save(
+        file, format="TIFF", compression="tiff_adobe_deflate", save_all=bool(others),
+        append_images=others,
+    )  # fmt: skip
