@@ -158,6 +158,10 @@ class NotInPieces(ValueError):
     """A file of a format that is read in regions, but of a kind that has to be read whole."""
 
 
+class MissingCodec(ImportError):
+    """A compression that nothing installed decodes; the message names it and what would."""
+
+
 class DamagedBlock(ValueError):
     """A piece of a file that cannot be decoded; the message names the file and the piece."""
 

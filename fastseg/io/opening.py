@@ -22,6 +22,7 @@ from .chunked import (
     ChunkedImage,
     LabelPlan,
     LabelWriter,
+    MissingCodec,
     NotInPieces,
     Part,
     Region,
@@ -87,6 +88,8 @@ def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
     check_file(name)
     try:
         image: ChunkedImage = _module(module).open_chunks(name, part)
+    except MissingCodec:
+        raise
     except (NotInPieces, ImportError):
         if part.series is not None or part.level is not None or part.pages is not None:
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .chunked import NotInPieces, Part
+from .chunked import MissingCodec, NotInPieces, Part
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
@@ -91,6 +91,8 @@ def _page_axes(path: str, series: Any, pages: list[Any]) -> tuple[str, tuple[int
 
 def check_kind(path: str, page: Any) -> None:
     """Refuse pages whose values cannot be given as they are, or as colours."""
+    if 0 in page.shaped:
+        raise ValueError(f"{path}: the TIFF file is damaged (a page of no pixels)")
     bits = page.bitspersample
     if page.shaped[1] != 1:
         raise NotInPieces(f"{path}: volumes in one page are not read")
@@ -123,10 +125,10 @@ def _check_codec(path: str, page: Any) -> None:
         raise needs(path, page, error) from error
 
 
-def needs(path: str, page: Any, error: Exception) -> ImportError:
+def needs(path: str, page: Any, error: Exception) -> MissingCodec:
     """Error that says which codec is missing."""
     name = getattr(page.compression, "name", "unknown")
-    return ImportError(
+    return MissingCodec(
         f"{path}: is compressed by {name} (TIFF compression {int(page.compression)}), which"
         " the installed imagecodecs does not decode: pip install --upgrade imagecodecs, or convert"
         " the file to deflate"
