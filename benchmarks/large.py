@@ -4,7 +4,7 @@
     python benchmarks/large.py npy
 
 ``tiff`` makes tiled RGB BigTIFFs of 0.1 and 10 gigapixels whose tile offsets point at the
-same few hundred tiles again and again, so that they are small on disk and take all their
+same 64 tiles again and again, so that they are small on disk and take all their
 time to decode. Each is segmented into 8 clusters by a process of its own, whose peak of
 resident memory is told. The parts are measured with the same threads and the same regions:
 decoding alone, counting, looking up and encoding of what was decoded before.
@@ -34,12 +34,12 @@ from fastseg.io.opening import create_labels, open_image
 from fastseg.io.tiff_tags import LONG, LONG8, SHORT, Directories, Tag
 from fastseg.kernels.cpu.threads import resolve_n_threads
 
-TILE, N_TILES, K = 1024, 200, 8
+TILE, N_TILES, K = 1024, 64, 8
 SAMPLE = 100  # regions that the parts are measured on
 
 
 def photograph_tiles():
-    """Tiles of a photograph blown up to 200 different pieces, with a camera's noise."""
+    """Tiles of a photograph blown up, in 64 pieces, with a camera's noise."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
 

@@ -57,7 +57,11 @@ def free_memory() -> int | None:
     """Bytes that can be taken without paging, within the limits of a control group; or None."""
     if sys.platform == "win32":
         return _windows_status("ullAvailPhys")
-    found = [size for size in (_meminfo(), _cgroup_room()) if size is not None]
+    found = [
+        size
+        for size in (_number_in("/proc/meminfo", "MemAvailable:"), _cgroup_room())
+        if size is not None
+    ]
     if found:
         return min(found)
     with contextlib.suppress(ValueError, OSError):  # macOS tells only how much there is in all
@@ -65,10 +69,11 @@ def free_memory() -> int | None:
     return None
 
 
-def _meminfo() -> int | None:
+def _number_in(path: str, name: str) -> int | None:
+    """Bytes that a file of Linux gives in kilobytes after a name."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+        for line in Path(path).read_text().splitlines():
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     return None
 
@@ -90,6 +95,10 @@ def peak_memory() -> int | None:
     """Bytes of memory that this process held at most, or None where that is not known."""
     if sys.platform == "win32":
         return _windows_peak()
+    # Linux counts into the other figure what the process that started this one held.
+    own = _number_in("/proc/self/status", "VmHWM:")
+    if own is not None:
+        return own
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
