@@ -17,6 +17,7 @@ folder) and removed. Linux only.
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -78,61 +79,67 @@ def make_tiff(path, side):
 
 
 def segment(path, output):
-    """Segment in a process of its own; what its --json says."""
+    """Segment in a process of its own; what its --json says, and its time on processors."""
     command = [sys.executable, "-m", "fastseg", "segment", path, output, "-k", str(K)]
     command += ["--seed", "0", "--json", "--overwrite", "--memory", "1GiB"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout) | {"wall": time.perf_counter() - started}
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processors = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(done.stdout) | {"wall": wall, "processors": processors}
 
 
-def seconds(work, items, n_threads):
-    """Time of some work on each item, by so many threads."""
-    started = time.perf_counter()
-    with ThreadPoolExecutor(n_threads) as pool:
+def timed(work):
+    """Seconds by the clock and on processors of some work."""
+    started, before = time.perf_counter(), time.process_time()
+    work()
+    return np.array([time.perf_counter() - started, time.process_time() - before])
+
+
+def by_threads(work, items):
+    """Call work for each item, by all threads."""
+    with ThreadPoolExecutor(resolve_n_threads()) as pool:
         list(pool.map(work, items))
-    return time.perf_counter() - started
 
 
 def parts(path, folder):
-    """Nanoseconds a pixel of each part of the work, each alone and with all threads."""
-    n_threads = resolve_n_threads()
+    """Nanoseconds a pixel, by the clock and on processors, of each part with all threads."""
     with open_image(path) as image:
         step = cut(image.grid, image.block, image.block, image.pixel_bytes)
         chosen = regions(image.grid, step)[:SAMPLE]
         n = sum(np.prod(shape_of(region)) for region in chosen)
         image.read(chosen[0])
-        decode = seconds(image.read, chosen, n_threads)
+        decode = timed(lambda: by_threads(image.read, chosen))
         held = [image.read(region)[0].reshape(-1, 3) for region in chosen[:20]]
         shapes = [shape_of(region) for region in chosen[:20]]
         plan = LabelPlan(image.grid, np.dtype(np.uint8), like=image)
         m = sum(map(len, held))
         counter = backend_named("cpu").counter(np.dtype(np.uint8), 3)
         counter.add(np.concatenate(held))
-        started = time.perf_counter()
-        for pixels in held:
-            counter.add(pixels)
-        count = time.perf_counter() - started
+        count = timed(lambda: [counter.add(pixels) for pixels in held])
         values, _ = counter.distinct()
         table = (np.arange(len(values)) % K).astype(np.uint8)
         labels = [np.empty(len(pixels), np.uint8) for pixels in held]
         counter.look_up(held[0], table, labels[0])
-        started = time.perf_counter()
-        for pixels, out in zip(held, labels, strict=True):
-            counter.look_up(pixels, table, out)
-        look_up = time.perf_counter() - started
-        centers = fastseg.segment(held[0][None], K, random_state=0)
+        look_up = timed(
+            lambda: [
+                counter.look_up(*each) for each in zip(held, [table] * 20, labels, strict=True)
+            ]
+        )
+        model = fastseg.segment(held[0][None], K, random_state=0)
         labels = [
-            centers.predict(pixels[None]).reshape(shape)
+            model.predict(pixels[None]).reshape(shape)
             for pixels, shape in zip(held, shapes, strict=True)
         ]
         with create_labels(f"{folder}/encoded.tif", plan, overwrite=True) as writer:
-            encode = seconds(
-                lambda i: writer.encode(chosen[i], labels[i]), range(len(labels)), n_threads
+            encode = timed(
+                lambda: by_threads(
+                    lambda i: writer.encode(chosen[i], labels[i]), range(len(labels))
+                )
             )
             writer.finish()
     times = {"decode": decode / n, "count": count / m, "look-up": look_up / m, "encode": encode / m}
-    return {name: 1e9 * float(value) for name, value in times.items()}
+    return {name: 1e9 * value.astype(float) for name, value in times.items()}
 
 
 def run_tiff(sizes):
@@ -143,19 +150,23 @@ def run_tiff(sizes):
             path, output = f"{folder}/image.tif", f"{folder}/labels.tif"
             make_tiff(path, side)
             n = (side * TILE) ** 2
-            each = parts(path, folder)
+            # Other work on the machine comes and goes: before and after.
+            before = parts(path, folder)
             found = segment(path, output)
+            after = parts(path, folder)
             check(path, output, found)
+            each = {name: (before[name] + after[name]) / 2 for name in before}
             whole = 2 * each["decode"] + each["count"] + each["look-up"] + each["encode"]
-            words = ", ".join(f"{name} {value:.2f}" for name, value in each.items())
-            took = 1e9 * found["wall"] / n
+            words = ", ".join(f"{name} {value[0]:.2f}" for name, value in each.items())
+            clock, processors = 1e9 * found["wall"] / n, 1e9 * found["processors"] / n
             peaks[size] = found["peak_memory"]
             print(
                 f"{n / 1e9:.2f} gigapixels, {os.path.getsize(path) / 1e6:.0f} MB, labels"
-                f" {os.path.getsize(output) / 1e6:.0f} MB: {found['wall']:.1f} s,"
-                f" {took:.2f} ns a pixel; alone, with the same threads: {words};"
-                f" {took / whole:.2f} of their sum, {took / each['decode']:.2f} of one decode;"
-                f" peak {peaks[size] / 2**20:.0f} MiB",
+                f" {os.path.getsize(output) / 1e6:.0f} MB: {found['wall']:.1f} s, {clock:.2f} ns a"
+                f" pixel; alone, with the same threads: {words}; {clock / whole[0]:.2f} of their"
+                f" sum ({processors / whole[1]:.2f} in processor time),"
+                f" {clock / each['decode'][0]:.2f} of one decode; peak {peaks[size] / 2**20:.0f}"
+                " MiB",
                 flush=True,
             )
             os.unlink(path)
@@ -189,8 +200,11 @@ def run_npy():
         mapped.flush()
         del mapped
         n = shape[0] * shape[1]
-        copied = min(copy_seconds(path, f"{folder}/copy.npy") for _ in range(3))
-        found = min((segment(path, output) for _ in range(3)), key=lambda found: found["wall"])
+        copies, runs = [], []
+        for _ in range(3):
+            copies.append(copy_seconds(path, f"{folder}/copy.npy"))
+            runs.append(segment(path, output))
+        copied, found = min(copies), min(runs, key=lambda found: found["wall"])
         labels = np.load(output, mmap_mode="r")
         centers = np.array(found["centers"])[:, 0]
         nearest = np.abs(row[:, :, None] - centers).argmin(axis=-1)
@@ -216,7 +230,7 @@ def copy_seconds(path, copy):
 
     descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        return seconds(work, range(0, size, piece), resolve_n_threads())
+        return timed(lambda: by_threads(work, range(0, size, piece)))[0]
     finally:
         os.close(descriptor)
         os.unlink(copy)

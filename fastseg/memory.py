@@ -105,6 +105,13 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def release_freed() -> None:
+    """Give memory that was freed back to the system, where the C library would keep it (glibc)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def _windows_status(name: str) -> int | None:
     class Status(ctypes.Structure):
         _fields_ = (

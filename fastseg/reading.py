@@ -17,7 +17,7 @@ from .arrays import check_finite, native
 from .io.chunked import ChunkedImage, DamagedBlock, Region, cut, regions, shape_of
 from .io.image import stored_value
 from .kernels.backend import Array
-from .memory import MEBIBYTE
+from .memory import MEBIBYTE, release_freed
 from .pixels import Pixels, both, those_kept
 from .progress import Progress
 
@@ -29,6 +29,8 @@ _ENGINE_BYTES = 200 * MEBIBYTE
 _EXTRA_BYTES = 4
 # Seconds after which a wait for a thread looks for Ctrl-C and tells a callback.
 _PATIENCE = 0.1
+# Regions after which what threads have freed goes back to the system: its rests add up.
+_TRIM_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Reading:
     ----------
     images, masks : list of ChunkedImage
         The images, and for each a mask or None.
+    budget : int
+        Bytes of memory to get along with.
     skipped : dict of str to int
         What could not be decoded and was left out, and how many pixels.
     n_left_out : int
@@ -69,7 +73,7 @@ class Reading:
         self.nodata = nodata
         self.skip_damaged = skip_damaged
         self.n_threads = n_threads
-        self._budget = budget
+        self.budget = budget
         self.stored = first.dtype
         self.n_channels = first.n_channels
         self.dtype = native(np.empty((0, 1), self.stored), "image").dtype
@@ -99,12 +103,10 @@ class Reading:
             or any(image.nodata is not None for image in self.images)
         )
 
-    def of(self, number: int) -> Reading:
-        """Reading of one of the images, which counts on its own."""
-        return Reading(
-            [self.images[number]], masks=[self.masks[number]], nodata=self.nodata,
-            skip_damaged=self.skip_damaged, budget=self._budget, n_threads=self.n_threads,
-        )  # fmt: skip
+    @property
+    def room(self) -> int:
+        """Bytes of the memory that are left beside Python and the tables of a counter."""
+        return self.budget - _ENGINE_BYTES
 
     def in_units(self, values: Array) -> Array:
         """Values (m, channels) as they are meant."""
@@ -121,7 +123,7 @@ class Reading:
     ) -> Iterator[Chunk]:
         """All pixels, in regions that are unions of blocks, reported as done when taken."""
         self.n_left_out = 0
-        total, done = self.n_pixels, [0]
+        total, done = self.n_pixels, [0, 0]
         pending: deque[Future[Chunk]] = deque()
         ahead = self._ahead(block)
         heartbeat = progress.heartbeat_at(stage, info)
@@ -132,6 +134,9 @@ class Reading:
         def taken() -> Chunk:
             chunk = wait_for(pending.popleft(), tell)
             done[0] += math.prod(shape_of(chunk.region))
+            done[1] += 1
+            if done[1] % _TRIM_EVERY == 0:
+                release_freed()
             return self._noted(chunk)
 
         progress.report(stage, 0, total, info)
@@ -169,13 +174,13 @@ class Reading:
         pixel = 2 * each * self.n_channels + _EXTRA_BYTES
         image = max(self.images, key=lambda image: math.prod(self._step(image, block)))
         largest = math.prod(self._step(image, block)) * pixel
-        room = (self._budget - _ENGINE_BYTES) // largest
+        room = self.room // largest
         if room < 1:
             needed = (largest + _ENGINE_BYTES) // MEBIBYTE + 1
             raise ValueError(
                 f"{image.name}: is stored in pieces of {' x '.join(map(str, image.block))} pixels,"
                 f" which are decoded at once and need {needed} MiB, but memory is"
-                f" {self._budget // MEBIBYTE} MiB; give more (--memory {needed}MiB), or store it"
+                f" {self.budget // MEBIBYTE} MiB; give more (--memory {needed}MiB), or store it"
                 " in smaller tiles"
             )
         return int(min(self.n_threads + 1, room - 1))

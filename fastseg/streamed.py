@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .kernels.backend import Array, Backend, Counter, Farthest, FloatArray, Partials, Points, Tick
+from .memory import release_freed
 from .progress import Progress
 from .reading import Reading
 
@@ -123,6 +124,7 @@ def count_stream(
         if sample is not None:
             sample.add(values)
             moments.add(values)
+    release_freed()
     # Asked at the end alone, so that the order of the pixels does not decide.
     if counter.full or not counter.pays:
         assert sample is not None

@@ -16,6 +16,7 @@ from .fitting import Fitted, Task, fit_clusters
 from .foreground import foreground_of
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .matching import Profile
+from .memory import MEBIBYTE
 from .methods import choose_method
 from .progress import Clock, Progress
 from .reading import Reading
@@ -25,6 +26,8 @@ from .streamed import Counted, StreamedPoints, count_stream, sample_stream
 from .summary import check_distinct, count_pixels
 from .sweep import choose_n_clusters
 
+# Bytes that clustering takes for each distinct value.
+_VALUE_BYTES = 60
 # Labels that a table of distinct values gives, by its counter and the first cluster's label.
 TableOf = Callable[[int], Array]
 
@@ -98,6 +101,19 @@ def _check_kept(counted: Counted, reading: Reading) -> None:
     check_magnitude(counted.values, "image")
 
 
+def _check_room(n_distinct: int, task: Task, reading: Reading) -> None:
+    """Refuse more distinct values than can be clustered in the memory there is."""
+    each = _VALUE_BYTES + 8 * reading.n_channels * (task.space.name != "rgb")
+    needed = n_distinct * each
+    if needed > reading.room:
+        total = needed + reading.budget - reading.room
+        raise ValueError(
+            f"{reading.images[0].name}: has {n_distinct:,} distinct values, and to cluster them"
+            f" takes {total // MEBIBYTE + 1} MiB; give more (--memory {total // MEBIBYTE + 1}MiB),"
+            " or fit to a sample of the pixels (sample, --sample)"
+        )
+
+
 def _of_counts(
     task: Task,
     counted: Counted,
@@ -109,6 +125,7 @@ def _of_counts(
 ) -> StreamFit:
     values, weights = counted.values, counted.weights
     assert weights is not None
+    _check_room(len(values), task, reading)
     units = reading.in_units(values)
     first = foreground_of(
         values, weights, foreground, n_threads=how["n_threads"], progress=progress

@@ -145,6 +145,7 @@ class Output:
             if preview is not None:
                 self._draw(preview, colors, counts, image)
             if save_model is not None:
+                model.counts = counts
                 model.save(save_model, overwrite=options.overwrite)
         return counts
 

@@ -16,6 +16,7 @@ from .foreground import check_foreground
 from .io import Geometry, StrPath, check_labels, check_output
 from .kernels.backend import Problem
 from .labelling import choose_start_label
+from .memory import release_freed
 from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .segmentation import FittedModel
@@ -136,7 +137,8 @@ def segment_file(
         choice = _choose(reading, task, backend)
         _check_sample(sample, task.n_most)
         check_foreground(foreground, reading.n_channels)
-        check_labels(output, task.n_most + 1, image.grid)
+        first = choose_start_label(start_label, reading.may_leave_out, 0)
+        check_labels(output, task.n_most + first, image.grid)
         clock.stop("open")
         fit = fit_stream(
             task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,
@@ -165,10 +167,11 @@ def segment_file(
             n_sampled=fit.n_sampled,
             notes=image.notes,
         )
-        labels_of = _labels_of(fit, result, first, choice, reading.n_threads, progress)
+        labels_of = _labels_of(fit, result, choice, reading.n_threads)
         clock.stop("fit")
         counted = fit.counter is not None
         del fit
+        release_freed()
         written = Output(output, options, result, first, choice.backend)
         counts = result.counts if counted else None
         result.counts = written.write(
@@ -273,10 +276,9 @@ def _check_sample(sample: Any, n_clusters: int) -> None:
         )
 
 
-def _labels_of(
-    fit: StreamFit, model: FittedModel, first: int, choice: Choice, n_threads: int, told: Progress
-) -> LabelsOf:
+def _labels_of(fit: StreamFit, model: FittedModel, choice: Choice, n_threads: int) -> LabelsOf:
     """How the pixels get the labels of their clusters."""
+    first = model.start_label
     if fit.counter is not None and fit.table is not None:
         return by_table(fit.counter, fit.table(first))
     return by_distance(

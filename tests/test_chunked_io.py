@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as pillow
 
-from fastseg.io import write_labels
+from fastseg.io import read_image, write_labels
 from fastseg.io.chunked import (
     DamagedBlock,
     LabelPlan,
@@ -128,6 +128,19 @@ def test_planes_apart(tmp_path, layout):
     assert image.channel_axis == 2
 
 
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_one_strip_of_values_as_they_are_is_read_row_by_row(tmp_path, planar, order):
+    array = np.moveaxis(RGB, -1, 0) if planar else RGB
+    how = "separate" if planar else "contig"
+    values, _, image = tiff(
+        tmp_path, array.astype(np.uint16), rowsperstrip=70, photometric="rgb", planarconfig=how,
+        byteorder=order,
+    )  # fmt: skip
+    assert image.block == (1, 91)
+    np.testing.assert_array_equal(values, RGB)
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "webp"])
 def test_compressions_of_pictures(tmp_path, compression):
     tifffile.imwrite(tmp_path / "a.tif", RGB, tile=(32, 32), compression=compression)
@@ -212,6 +225,9 @@ def test_ome_tiff_says_what_its_pages_are(tmp_path):
         np.testing.assert_array_equal(read(image, 900)[0], np.moveaxis(stack, 1, -1))
     with open_image(path, Part(pages=(2, 3))) as image:
         np.testing.assert_array_equal(read(image)[0][..., 0], stack[0, 2])
+    whole = read_image(path)
+    assert (whole.grid, whole.channel_axis) == ((4, 20, 30), 3)
+    np.testing.assert_array_equal(whole.pixels, np.moveaxis(stack, 1, -1))
 
 
 def test_channels_in_an_order_of_ones_own(tmp_path):

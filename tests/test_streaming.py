@@ -390,3 +390,9 @@ def test_pieces_that_do_not_fit_the_memory_are_refused(here):
     tifffile.imwrite("wide.tif", wide, rowsperstrip=1, compression="zlib")
     with pytest.raises(ValueError, match=r"wide\.tif: is stored in pieces of 1 x 40000000 pixels"):
         segment_file("wide.tif", "b.npy", 2, options=FileOptions(memory="256MiB"))
+
+
+def test_more_distinct_values_than_the_memory_holds_are_refused(here, monkeypatch):
+    monkeypatch.setattr("fastseg.streamed_fit._VALUE_BYTES", 10**6)
+    with pytest.raises(ValueError, match=r"a\.tif: has [\d,]+ distinct values.*--memory \d+MiB"):
+        segment_file("a.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))

@@ -244,6 +244,7 @@ _FACTS = {
     "n_channels": "channels",
     "n_distinct": "distinct values",
     "n_left_out": "left out",
+    "block": "read at once",
     "voxel_size": "voxel size",
     "cache": "compiled code",
 }
@@ -256,6 +257,8 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
         if name == "grid":
             sides = value if "voxel_size" in facts else reversed(value)
             entries = [" x ".join(map(str, sides)) + " pixels"]
+        elif name == "block":
+            entries = [" x ".join(map(str, value)) + " pixels"]
         elif name == "ranges":
             entries = [f"{low} to {high}" for low, high in value]
         elif name == "backends":

@@ -12,6 +12,14 @@ from .chunked import ChunkedImage, Region
 from .image import Image, Scale
 
 
+def read_whole(image: ChunkedImage) -> Image:
+    """Read all of an image at once, and close it."""
+    with image:
+        values, valid = image.read(tuple(slice(0, n) for n in image.grid))
+        values = values[..., 0] if image.channel_axis is None else values
+        return Image(values, image.channel_axis, valid, image.notes, image.scale, image.geometry)
+
+
 class WholeImage(ChunkedImage):
     """An image of a format that is read as a whole, or an array that is mapped into memory."""
 

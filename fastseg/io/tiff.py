@@ -17,13 +17,25 @@ from .image import Geometry, Legend
 
 MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 262, 270
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES = 273, 274, 277, 279
 _TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT = 324, 325, 338, 339
 _WANTED = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES)
-) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT))
-_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT, _DESCRIPTION))
+_TYPES = {
+    1: "B",
+    2: "s",
+    3: "H",
+    4: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _MAX_PAGES = 100_000
 _N_VALUES = 1 << 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
@@ -44,6 +56,7 @@ class Header:
     extra: tuple[int, ...]
     orientation: int
     n_pages: int
+    is_ome: bool
 
     def is_reduced_by_pillow(self, n_bands: int) -> bool:
         """Whether Pillow drops bits or channels of this file."""
@@ -85,6 +98,8 @@ def read_header(path: str) -> Header:
         extra=tags.get(_EXTRA, ()),
         orientation=tags.get(_ORIENTATION, (1,))[0],
         n_pages=n_pages,
+        # What tifffile goes by as well: the XML of OME ends so.
+        is_ome=tags.get(_DESCRIPTION, (b"",))[0][-10:].rstrip(b"\0 \r\n").endswith(b"OME>"),
     )
 
 
@@ -99,11 +114,11 @@ def _layout(file: BinaryIO) -> tuple[str, str, str, int]:
 
 def _directory(
     file: BinaryIO, order: str, count_format: str, offset_format: str, offset: int
-) -> tuple[dict[int, tuple[int, ...]], int]:
+) -> tuple[dict[int, tuple[Any, ...]], int]:
     """Give the wanted tags of the first page, and the number of pages."""
     entry_format = f"{order}HH{offset_format}{struct.calcsize(offset_format)}s"
     entry_size = struct.calcsize(entry_format)
-    tags: dict[int, tuple[int, ...]] = {}
+    tags: dict[int, tuple[Any, ...]] = {}
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < _MAX_PAGES:
         seen.add(offset)

@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunked import ChunkedImage, DamagedBlock, Part, Region, shape_of
-from .tiff_pages import JPEG, PALETTE, WHITE_IS_ZERO, arranged, check_kind, check_segments, needs
+from .tiff_pages import (
+    JPEG,
+    PALETTE,
+    WHITE_IS_ZERO,
+    arranged,
+    check_kind,
+    check_segments,
+    is_raw,
+    needs,
+)
 
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 
@@ -83,10 +92,15 @@ class TiffChunks(ChunkedImage):
         self._segment = (
             (page.tilelength, page.tilewidth) if tiled else (min(page.rowsperstrip, height), width)
         )
+        # Of values as they are, in order, any rows can be read.
+        self._raw = is_raw(self._pages)
+        if self._raw:
+            self._segment = (1, width)
         self._counts = tuple(-(-n // s) for n, s in zip(self._inner, self._segment, strict=True))
         self._planes, self._samples = planes, samples
         for number, one in enumerate(self._pages):
-            check_segments(path, one, number, planes * math.prod(self._counts))
+            n_segments = planes * math.prod(self._counts)
+            check_segments(path, one, number, 1 if self._raw else n_segments)
         self._jpeg = {"jpegheader": page.jpegheader} if page.compression in JPEG else None
         self._decode = page.decode
         self._colors = _palette(page)
@@ -132,6 +146,8 @@ class TiffChunks(ChunkedImage):
 
     def _read_page(self, number: int, rows: slice, columns: slice) -> NDArray[Any]:
         """Values (rows, columns, planes x samples) of a page."""
+        if self._raw:
+            return self._raw_rows(number, rows)[:, columns]
         (height, width), (n_down, n_right) = self._segment, self._counts
         downs = range(rows.start // height, -(-rows.stop // height))
         rights = range(columns.start // width, -(-columns.stop // width))
@@ -159,6 +175,21 @@ class TiffChunks(ChunkedImage):
                         channels,
                     ] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
         return values
+
+    def _raw_rows(self, number: int, rows: slice) -> NDArray[Any]:
+        """Values (rows, width, planes x samples) of a page that is not compressed."""
+        height, width = self._inner
+        n_rows, row = rows.stop - rows.start, width * self._samples * self._page.dtype.itemsize
+        stored = self._page.dtype.newbyteorder(self._tiff.byteorder)
+        planes = []
+        for plane in range(self._planes):
+            start = int(self._pages[number].dataoffsets[0]) + (plane * height + rows.start) * row
+            data = self._bytes(start, n_rows * row)
+            if len(data) < n_rows * row:
+                raise self._damaged(number, rows.start, "it lies beyond the end of the file")
+            planes.append(np.frombuffer(data, stored).reshape(n_rows, width, self._samples))
+        values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
+        return values.astype(self._page.dtype, copy=False)
 
     def _decoded(self, number: int, index: int) -> NDArray[Any] | None:
         """Values (rows, columns, samples) of a tile or strip, or None for one that is not there."""

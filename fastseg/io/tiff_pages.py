@@ -114,6 +114,13 @@ def check_kind(path: str, page: Any) -> None:
     _check_codec(path, page)
 
 
+def is_raw(pages: list[Any]) -> bool:
+    """Whether the values of each page stand in the file as they are, one row after the other."""
+    page = pages[0].keyframe
+    plain = page.compression == _NONE and page.predictor == 1 and page.fillorder == 1
+    return plain and not page.is_tiled and all(one.is_contiguous for one in pages)
+
+
 def _check_codec(path: str, page: Any) -> None:
     import tifffile
 
