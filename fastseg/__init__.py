@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .estimator import KMeans
     from .file_options import FileOptions
     from .functional import k_means
+    from .minibatch_estimator import MiniBatchKMeans
     from .model import Model, load_model
     from .pipeline import segment
     from .progress import Stopped
@@ -39,6 +40,7 @@ _HOMES = {
     "FileOptions": "file_options",
     "FileSegmentation": "streaming",
     "KMeans": "estimator",
+    "MiniBatchKMeans": "minibatch_estimator",
     "Model": "model",
     "Objects": "components",
     "Scan": "choosing_k",
@@ -67,6 +69,7 @@ __all__ = [
     "FileOptions",
     "FileSegmentation",
     "KMeans",
+    "MiniBatchKMeans",
     "Model",
     "Objects",
     "Scan",

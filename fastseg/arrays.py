@@ -58,15 +58,38 @@ def check_finite(values: Array, name: str) -> None:
     """Raise ValueError if float values hold NaN or infinity."""
     if values.dtype.kind != "f":
         return
+    if not _all_finite(values):
+        what = "NaN" if np.isnan(values).any() else "infinite values"
+        raise ValueError(
+            f"{name} contains {what}; replace them, or leave them out (by mask or nodata in"
+            " an image)"
+        )
+
+
+def _all_finite(values: Array) -> bool:
+    """Whether float values (n, d) are neither NaN nor infinite."""
     step = max(1, _BLOCK // max(1, values.shape[1]))
     for start in range(0, len(values), step):
         block = values[start : start + step]
-        if not np.isfinite(block).all():
-            what = "NaN" if np.isnan(block).any() else "infinite values"
-            raise ValueError(
-                f"{name} contains {what}; replace them, or leave them out (by mask or nodata in"
-                " an image)"
-            )
+        # The sum tells of most that all is well, and is quicker than a look at each.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.add.reduce(block, axis=None)
+        if not np.isfinite(total) and not np.isfinite(block).all():
+            return False
+    return True
+
+
+def is_plain(values: Any) -> bool:
+    """Whether values are points (n, d) that kernels take as they are, all finite."""
+    return (
+        type(values) is np.ndarray
+        and values.ndim == 2
+        and values.size > 0
+        and values.dtype.isnative
+        and values.dtype.name in DTYPES
+        and values.flags.c_contiguous
+        and (values.dtype.kind != "f" or _all_finite(values))
+    )
 
 
 def check_magnitude(values: Array, name: str) -> None:
@@ -87,6 +110,9 @@ def check_magnitude(values: Array, name: str) -> None:
 
 def as_points(X: Any, name: str) -> Array:
     """Points (n, d), C-contiguous and of one of the kernels' types, from an array-like."""
+    if is_plain(X):
+        plain: Array = X
+        return plain
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix, which is not supported; use {name}.toarray()")
     refuse_gpu(X, name)

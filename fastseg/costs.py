@@ -6,12 +6,10 @@ import contextlib
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +66,8 @@ class Calibration:
 
 def machine() -> str:
     """What the costs depend on, as far as it is cheap to know."""
+    import platform
+
     parts = [platform.node(), platform.machine(), f"{usable_threads()} processors", *_gpus()]
     return ", ".join(parts)
 
@@ -105,6 +105,28 @@ def load_calibration() -> Calibration | str:
     except (ValueError, OverflowError, TypeError, KeyError, AttributeError):
         return "the calibration cannot be read"
     return Calibration(stored["machine"], costs)
+
+
+def kept_calibration() -> Calibration | str:
+    """As `load_calibration`, without reading a file again that has not changed."""
+    places = os.environ.get("FASTSEG_CALIBRATION"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        found = os.stat(_path(*places))
+        stamp = found.st_mtime_ns, found.st_ino, found.st_size
+    except (OSError, RuntimeError):
+        stamp = None
+    return _loaded(places, stamp)
+
+
+# A process stays on its machine, and its user at home.
+@lru_cache(maxsize=4)
+def _path(given: str | None, cache: str | None) -> str:
+    return str(calibration_path())
+
+
+@lru_cache(maxsize=4)
+def _loaded(places: tuple[str | None, ...], stamp: tuple[int, ...] | None) -> Calibration | str:
+    return load_calibration()
 
 
 def _checked(parts: dict[str, Any]) -> Costs:
@@ -151,6 +173,9 @@ def first_use(name: str) -> float:
     """Seconds by which the first use of a backend makes a process longer."""
     begin = "import numpy; from fastseg.dispatch import backend_named; p = numpy.ones((9, 3)); "
     use = f"backend_named({name!r}).put(p).accumulate(p[:2])"
+
+    import subprocess
+    import sys
 
     def work(code: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from .costs import Calibration, load_calibration
+from .costs import Calibration, kept_calibration
 from .kernels.backend import Backend, Problem
 
 # In the order in which they are told of; the first one needs nothing but this package.
@@ -79,7 +79,7 @@ def _reason_against(problem: Problem, name: str) -> str | None:
 
 
 def _cheapest(problem: Problem) -> Choice:
-    calibration = load_calibration()
+    calibration = kept_calibration()
     if isinstance(calibration, Calibration):
         costs = {
             n: c.seconds(problem, used=n in _used)

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
-from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import as_weights, check_magnitude, refuse_gpu
-from .dispatch import choose_backend
+from .arrays import as_weights
+from .base_estimator import BaseKMeans
 from .functional import fit_rows
-from .kernels.backend import Array, FloatArray, Points, Problem
 from .progress import Progress
 from .solver import ConvergenceWarning, check_parameters, warn_of
-
-# Integers of up to 16 bits are clustered as they are; others become float64.
-_DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
 
 
 class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]
     """Caught by filters on either library's warning."""
 
 
-class KMeans(
-    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
-    TransformerMixin,  # type: ignore[misc]
-    ClusterMixin,  # type: ignore[misc]
-    BaseEstimator,  # type: ignore[misc]
-):
+class KMeans(BaseKMeans):
     """k-means clustering with the parameters and attributes of `sklearn.cluster.KMeans`.
 
     From the same start it finds scikit-learn's float64 result, and a seed draws the
@@ -136,16 +118,13 @@ class KMeans(
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        refuse_gpu(X, "X")
-        values = validate_data(self, X, dtype=_DTYPES, order="C")
-        check_magnitude(values, "X")
+        values = self._rows_to_fit(X)
         if self.algorithm not in ("lloyd", "elkan"):
             raise ValueError(f"algorithm must be 'lloyd' or 'elkan', got {self.algorithm!r}")
         init, n_init = check_parameters(
             self.n_clusters, self.init, self.n_init, self.max_iter, self.tol, values.shape[1]
         )
-        if len(values) < self.n_clusters:
-            raise ValueError(f"n_samples={len(values)} should be >= n_clusters={self.n_clusters}.")
+        self._check_enough(values)
         fit = fit_rows(
             values,
             as_weights(sample_weight, len(values)),
@@ -167,86 +146,6 @@ class KMeans(
         self.backend_ = fit.backend
         self._n_features_out = self.n_clusters
         return self
-
-    def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
-        """Points to compare with the centres, and the centres in float64."""
-        check_is_fitted(self)
-        refuse_gpu(X, "X")
-        values = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
-        centers = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
-        problem = Problem(values.shape[0], values.shape[1], len(centers), values.dtype.name)
-        backend = choose_backend(problem, self.backend).backend
-        weights = as_weights(sample_weight, len(values))
-        return backend.put(values, weights, n_threads=self.n_threads), centers
-
-    def predict(self, X: Any) -> Array:
-        """Index of the nearest centre of each point.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_samples, n_features)
-            Points.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int32
-            Labels; the lowest index wins a tie.
-        """
-        points, centers = self._put(X)
-        return points.assign(centers)
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
-        """Fit to X and return ``labels_``; the arguments are those of `fit`."""
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def transform(self, X: Any) -> Array:
-        """Euclidean distances of points to the centres.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_samples, n_features)
-            Points.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_clusters)
-            Distances, in float32 for float32 input and else in float64.
-        """
-        check_is_fitted(self)
-        refuse_gpu(X, "X")
-        values = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
-        distances = euclidean_distances(values, self.cluster_centers_)
-        typed: Array = distances.astype(values.dtype, copy=False)
-        return typed
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
-        """Fit to X and return `transform` of it; the arguments are those of `fit`."""
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Minus the inertia of X.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_samples, n_features)
-            Points.
-        y : None
-            Not used.
-        sample_weight : array_like of shape (n_samples,), optional
-            Weights of the points.
-
-        Returns
-        -------
-        float
-            Minus the weighted sum of squared distances to the nearest centre.
-        """
-        points, centers = self._put(X, sample_weight)
-        return -points.accumulate(centers).inertia
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class _Printer:

@@ -64,15 +64,34 @@ def random_points(
     values: Array, weights: FloatArray | None, n_clusters: int, random_state: Generator
 ) -> FloatArray:
     """Centres at points drawn without replacement, with probability proportional to weight."""
-    p = np.full(len(values), 1.0 / len(values)) if weights is None else weights / weights.sum()
     n_possible = len(values) if weights is None else np.count_nonzero(weights)
     if n_possible < n_clusters:
         raise ValueError(
             f"init='random' draws n_clusters={n_clusters} points, but only {n_possible} have a"
             " weight above zero; ask for fewer clusters"
         )
-    rows = random_state.choice(len(values), size=n_clusters, replace=False, p=p)
+    if isinstance(random_state, np.random.RandomState):
+        rows = _draw_distinct(len(values), weights, n_clusters, random_state)
+    else:
+        p = None if weights is None else weights / weights.sum()
+        rows = random_state.choice(len(values), size=n_clusters, replace=False, p=p)
     return values[rows].astype(np.float64)
+
+
+def _draw_distinct(
+    n: int, weights: FloatArray | None, size: int, random_state: np.random.RandomState
+) -> Array:
+    """What ``random_state.choice(n, size, replace=False, p=p)`` draws, in a third of its memory."""
+    rows = np.empty(0, np.intp)
+    while len(rows) < size:
+        ends = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
+        ends[rows] = 0.0
+        np.cumsum(ends, out=ends)
+        ends /= ends[-1]
+        drawn = np.searchsorted(ends, random_state.random_sample(size - len(rows)), side="right")
+        _, first = np.unique(drawn, return_index=True)
+        rows = np.concatenate([rows, drawn[np.sort(first)]])
+    return rows
 
 
 def _draw_one(n: int, weights: FloatArray | None, random_state: Generator) -> int:

@@ -143,9 +143,8 @@ def segment(
     -----
     Memory beyond the image: labels of one or two bytes a pixel; for every distinct
     value some 50 bytes (95 in another colour space), and under 70 MB of tables;
-    where pixels hardly repeat, 8 bytes a pixel for k-means++ and 16 for random
-    starts; and a copy of the kept pixels where some are left out or the channels are
-    not the last axis.
+    where pixels hardly repeat, 8 bytes a pixel for starts that are drawn; and a copy of
+    the kept pixels where some are left out or the channels are not the last axis.
     """
     asked = Asked(
         n_clusters, method, init, n_init, max_iter, tol, random_state, color_space, standardize,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .init_centers import check_random_state, kmeans_plusplus, random_points
+from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
 from .kernels.backend import Array, Assignable, Backend, FloatArray, Partials, Points, Tick
 from .progress import Progress
 
@@ -67,7 +67,7 @@ def lloyd(
     for n_iter in range(1, max_iter + 1):
         previous, previous_centers = partials, centers
         centers = _update(points, centers, partials, tick(n_iter - 1))
-        shift = float(np.sum((centers - previous_centers) ** 2))
+        shift = float(np.add.reduce((centers - previous_centers) ** 2, axis=None))
         info |= {"inertia": partials.inertia, "shift": shift}
         progress.report("iterations", n_iter, max_iter, info)
         partials = points.accumulate(centers, tick(n_iter))
@@ -89,7 +89,7 @@ def lloyd(
 
 
 def _same(a: Partials, b: Partials) -> bool:
-    return np.array_equal(a.weights, b.weights) and np.array_equal(a.sums, b.sums)
+    return bool((a.weights == b.weights).all() and (a.sums == b.sums).all())
 
 
 def _update(
@@ -97,6 +97,9 @@ def _update(
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
+    if weights.min() > 0:
+        means: FloatArray = sums / weights[:, None]
+        return means
     empty = np.flatnonzero(weights == 0)
     if len(empty):
         sums, weights = sums.copy(), weights.copy()
@@ -130,13 +133,23 @@ Init = str | Array | Callable[..., Any]
 
 
 def check_parameters(
-    n_clusters: Any, init: Any, n_init: Any, max_iter: Any, tol: Any, n_features: int
+    n_clusters: Any,
+    init: Any,
+    n_init: Any,
+    max_iter: Any,
+    tol: Any,
+    n_features: int,
+    *,
+    several: int = 10,
+    stacklevel: int = 3,
 ) -> tuple[Init, int]:
-    """Validate the parameters all entry points share; return ``init`` and the number of runs."""
+    """Validate the parameters all entry points share; return ``init`` and the number of runs.
+
+    ``several`` are the runs from random starts, or a function's, with ``n_init="auto"``.
+    """
     for name, value in (("n_clusters", n_clusters), ("max_iter", max_iter)):
-        _check_count(name, value)
-    if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)) or not tol >= 0:
-        raise ValueError(f"tol must be a number of at least 0, got {tol!r}")
+        check_count(name, value)
+    check_not_negative("tol", tol)
     if isinstance(init, str):
         if init not in ("k-means++", "random"):
             raise ValueError(
@@ -145,24 +158,31 @@ def check_parameters(
     elif not callable(init):
         init = check_centers(init, n_clusters, n_features)
     if isinstance(n_init, str) and n_init == "auto":
-        n_init = 10 if callable(init) or (isinstance(init, str) and init == "random") else 1
-    _check_count("n_init", n_init)
+        n_init = several if callable(init) or (isinstance(init, str) and init == "random") else 1
+    check_count("n_init", n_init)
     if isinstance(init, np.ndarray) and n_init != 1:
         warnings.warn(
             "Explicit initial center position passed: performing only one init instead of"
             f" n_init={n_init}.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
         n_init = 1
     return init, int(n_init)
 
 
-def _check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise TypeError or ValueError for what is no whole number of at least ``least``."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Raise ValueError for what is no number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value >= 0:
+        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
@@ -206,6 +226,21 @@ class Draws:
     points: Points
 
 
+def start_centers(
+    init: Init, draws: Draws, n_clusters: int, generator: Generator, progress: Progress
+) -> FloatArray:
+    """Starting centres (n_clusters, n_features): given, made by a function, or drawn."""
+    values, weights = draws.values, draws.weights
+    if isinstance(init, np.ndarray):
+        return init
+    if callable(init):
+        given = init(values, n_clusters, random_state=generator)
+        return check_centers(given, n_clusters, draws.points.n_features)
+    if init == "random":
+        return random_points(values, weights, n_clusters, generator)
+    return kmeans_plusplus(draws.points, values, weights, n_clusters, generator, progress)
+
+
 def solve(
     points: Assignable,
     draws: Draws,
@@ -220,18 +255,9 @@ def solve(
 ) -> Run:
     """Best of ``n_init`` runs. Parameters are taken as valid, and ``tol`` as absolute."""
     generator = check_random_state(random_state)
-    values, weights = draws.values, draws.weights
     best: Run | None = None
     for number in range(n_init):
-        if isinstance(init, np.ndarray):
-            start = init
-        elif callable(init):
-            given = init(values, n_clusters, random_state=generator)
-            start = check_centers(given, n_clusters, points.n_features)
-        elif init == "random":
-            start = random_points(values, weights, n_clusters, generator)
-        else:
-            start = kmeans_plusplus(draws.points, values, weights, n_clusters, generator, progress)
+        start = start_centers(init, draws, n_clusters, generator, progress)
         info = {"run": number + 1, "n_init": n_init}
         progress.report("init", n_clusters, n_clusters, info)
         run = lloyd(points, start, max_iter=max_iter, tol=tol, progress=progress, info=info)

@@ -145,6 +145,9 @@ class Assignable(Protocol):
 class Points(Assignable, Protocol):
     """Points where a backend computes on them."""
 
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
+
     def sampler(self) -> Sampler:
         """Sampler over these points, with no centre yet."""
 

@@ -19,12 +19,12 @@ LAYERS = [
     ["costs"],
     ["drawing", "dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver", "reading", "side_by_side"],
-    ["optimal_1d", "ward", "functional", "streamed", "preview"],
+    ["optimal_1d", "ward", "functional", "streamed", "preview", "minibatch", "base_estimator"],
     ["methods", "standardizing", "foreground", "class_names", "file_options"],
     ["matching", "labelling"],
     ["sweep", "model_file"],
     ["fitting"],
-    ["model", "estimator"],
+    ["model", "estimator", "minibatch_estimator"],
     ["segmentation"],
     ["streamed_fit", "streamed_labels"],
     ["pipeline", "distances", "components", "streaming", "streamed_predict"],
@@ -110,9 +110,20 @@ def test_importing_fastseg_loads_nothing_heavy(module):
     assert run(f"import sys, fastseg; print({module!r} in sys.modules)") == "False"
 
 
-def test_segment_does_not_load_scikit_learn():
+@pytest.mark.parametrize("module", ["sklearn", "scipy.linalg"])
+def test_segment_does_not_load(module):
     code = "import sys, numpy, fastseg; fastseg.segment(numpy.eye(9), 2);"
-    assert run(code + "print('sklearn' in sys.modules)") == "False"
+    assert run(code + f"print({module!r} in sys.modules)") == "False"
+
+
+def test_the_kernels_of_others_may_use_scipys_blas_all_the_same():
+    code = (
+        "import numba, numpy, fastseg; fastseg.segment(numpy.eye(9), 2)\n"
+        "@numba.njit\n"
+        "def product(a, b): return numpy.dot(a, b)\n"
+        "print(product(numpy.eye(2), numpy.ones((2, 2))).tolist())"
+    )
+    assert run(code) == "[[1.0, 1.0], [1.0, 1.0]]"
 
 
 def test_every_public_name_is_there():

@@ -19,7 +19,6 @@ from fastseg.kernels.cpu import (
     cell_sampler,
     cells,
     lloyd,
-    many_features,
     optimal_1d,
     sorted_points,
     tree,
@@ -40,10 +39,9 @@ def kernels():
     yield lloyd.kernel_for("accumulate", "uint8", 3)
     yield lloyd.kernel_for("assign", "float32", 5, "int32")
     yield lloyd.kernel_for("potentials", "uint16", 2)
-    many = np.arange(4000.0, dtype=np.float32).reshape(100, 40)
-    with mock.patch.object(many_features, "compiled", side_effect=cells.compiled) as spy_many:
-        CpuBackend().put(many).accumulate(many[:3].astype(np.float64))
-        CpuBackend().put(many).farthest(many[:3].astype(np.float64), 2)
+    yield lloyd.kernel_for("accumulate", "float32", 40)
+    yield lloyd.kernel_for("assign", "float32", 40, "int32")
+    yield lloyd.kernel_for("potentials", "float32", 40)
     values = np.arange(9000).reshape(-1, 3).astype(np.uint16)
     points = CpuBackend().put(values, np.ones(3000), repeated=True)
     with mock.patch.object(cells, "compiled", side_effect=cells.compiled) as spy:
@@ -63,11 +61,10 @@ def kernels():
         tree._kernels.cache_clear()
         tree.leaves_below(tree.tree_1d(ramp, ones, None)[0])
         tree.tree_nd(values[:9] / 27.0, ones[:9], np.ones(3) / 3, None)
-    calls = [spy, spy_too, spy_many, spy_1d, spy_sorted, spy_tree]
+    calls = [spy, spy_too, spy_1d, spy_sorted, spy_tree]
     assert all(made.call_args_list for made in calls)
     for call in [call for made in calls for call in made.call_args_list]:
-        if call.args[0] is not many_features.narrow_rows:  # which multiplies nothing
-            yield cells.compiled(*call.args)
+        yield cells.compiled(*call.args)
 
 
 @pytest.fixture(scope="module")

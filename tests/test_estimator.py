@@ -489,6 +489,13 @@ class TestRefusals:
             with pytest.raises(ValueError, match="X has 2 features, but KMeans is expecting 3"):
                 method(X[:, :2])
 
+    @pytest.mark.parametrize("shape", [(4, 2), (4,), (4, 3, 1)])
+    def test_of_centres_that_do_not_fit_the_features(self, fitted, X, shape):
+        fitted.cluster_centers_ = np.zeros(shape)
+        for method in (fitted.predict, fitted.score):
+            with pytest.raises(ValueError, match=r"cluster_centers_ must .*\(n_clusters, 3\)"):
+                method(X)
+
     @pytest.mark.parametrize(
         ("weights", "message"),
         [
@@ -614,3 +621,27 @@ class TestImports:
         loaded = {name.partition(".")[0] for name in self.run(code)}
         assert "numba" in loaded
         assert "sklearn" not in loaded
+
+
+def test_arrays_that_need_no_conversion_are_checked_all_the_same():
+    points = np.arange(40, dtype=np.float32).reshape(20, 2) ** 2
+    model = fastseg.KMeans(2, n_init=1, random_state=0).fit(points)
+    assert model.n_features_in_ == 2
+    for bad, words in (
+        (points[:, :1].copy(), "X has 1 features"),
+        (np.where(points > 9, np.nan, points), "contains NaN"),
+        (np.where(points > 9, np.inf, points), "contains infinity"),
+        (points[:0], "0 sample"),
+        (points[0], "Expected 2D array"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.predict(bad)
+        if "features" not in words:
+            with pytest.raises(ValueError, match=words):
+                fastseg.KMeans(2).fit(bad)
+
+
+def test_values_whose_sum_overflows_are_taken():
+    points = np.full((40, 2), 3e38, np.float32)
+    points[20:] = -3e38
+    assert len(set(fastseg.KMeans(2, n_init=1, random_state=0).fit_predict(points))) == 2

@@ -71,6 +71,15 @@ class TestAgainstReference:
             assert resident.assign(centers, labels=labels, first_label=1) is labels
             np.testing.assert_array_equal(labels, expected + 1)
 
+    def test_label(self, backend, dtype, n, d, k, weighted):
+        points, weights, centers = case(dtype, n, d, k, weighted)
+        labels, inertia = backend.put(points, weights).label(centers)
+        expected, distances = reference.assign(points, centers)
+        assert labels.dtype == np.int32
+        np.testing.assert_array_equal(labels, expected)
+        total = distances.sum() if weights is None else weights @ distances
+        assert inertia == pytest.approx(total, rel=1e-12)
+
     def test_farthest(self, backend, dtype, n, d, k, weighted):
         points, weights, centers = case(dtype, n, d, k, weighted)
         far = backend.put(points, weights).farthest(centers, 3)
@@ -138,6 +147,7 @@ def test_any_number_of_threads_gives_the_same_bytes(dtype, k):
                 partials.weights.tobytes(),
                 partials.inertia,
                 resident.assign(centers).tobytes(),
+                resident.label(centers)[1],
                 total,
                 sampler.potentials(centers[1:3]).tobytes(),
                 sampler.draw(np.array([0.1, 0.9]) * total).tobytes(),

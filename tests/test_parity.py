@@ -21,6 +21,7 @@ from sklearn.datasets import load_sample_image, make_blobs
 from threadpoolctl import threadpool_limits
 
 import fastseg
+from fastseg.init_centers import random_points
 from fastseg.kernels import reference
 from fastseg.kernels.cpu.points import chunk_size
 from fastseg.pipeline import label_order
@@ -596,3 +597,15 @@ def test_same_segmentation_for_any_number_of_threads(dtype):
         assert other.labels.tobytes() == alone.labels.tobytes()
         assert other.centers.tobytes() == alone.centers.tobytes()
         assert other.inertia == alone.inertia
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_random_starts_are_drawn_as_numpy_draws_them(seed, weighted):
+    n, size = 40, 5 * seed + 1
+    weights = np.random.default_rng(seed).random(n) if weighted else None
+    p = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    values = np.arange(n, dtype=np.float64)[:, None]
+    expected = np.random.RandomState(seed).choice(n, size, replace=False, p=p)
+    drawn = random_points(values, weights, size, np.random.RandomState(seed))
+    np.testing.assert_array_equal(drawn[:, 0], expected)

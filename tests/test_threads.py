@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastseg.kernels.cpu import CpuBackend, threads
+from fastseg.kernels.cpu.points import chunk_of
 from fastseg.kernels.cpu.pool import run_chunks
 from fastseg.kernels.cpu.threads import resolve_n_threads
 
@@ -136,3 +137,27 @@ class TestNumberOfThreads:
     def test_a_control_group_limits_them(self, monkeypatch):
         monkeypatch.setattr(threads, "_cgroup_quota", lambda: 0.5)
         assert threads.usable_threads() == 1
+
+
+def test_one_chunk_is_done_by_the_caller_alone():
+    told, threads_seen = [], []
+
+    def task(chunk):
+        threads_seen.append(threading.current_thread())
+        return chunk + 7
+
+    run_chunks(task, 1, 4, lambda *result: told.append(result), lambda done: told.append(done))
+    assert threads_seen == [threading.current_thread()]
+    assert told == [(0, 7), 1]
+
+
+@pytest.mark.parametrize(("n", "n_chunks"), [(1000, 1), (40_011, 2), (90_011, 4)])
+def test_few_points_are_shared_where_they_are_work_enough(n, n_chunks):
+    points = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    centers = points[:32].astype(np.float64)
+    step = chunk_of(n, 3, 32)
+    assert -(-n // step) == n_chunks
+    one, *others = [CpuBackend().put(points, n_threads=m).accumulate(centers) for m in (1, 2, 5)]
+    for other in others:
+        assert other.sums.tobytes() == one.sums.tobytes()
+        assert other.inertia == one.inertia

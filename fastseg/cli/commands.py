@@ -12,8 +12,8 @@ import click
 
 from .. import __version__
 from ..io import check_output
-from . import options
-from .printing import json_line, print_table, report, report_fit
+from . import options, values
+from .printing import json_line, print_table, report, report_fit, say
 
 if TYPE_CHECKING:
     from .extras import Extras
@@ -39,11 +39,14 @@ def _extras(given: dict[str, Any]) -> Extras:
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Bar]:
+def _bar(*, note: bool = True) -> Iterator[Bar]:
     from .terminal import Bar
 
     with Bar(sys.stderr, enabled=sys.stderr.isatty()) as bar:
         yield bar
+    if note and bar.compile_seconds > 1:
+        took = f"{bar.n_compiled} kernels in {bar.compile_seconds:.2g} s"
+        say("note", f"compiled {took}, on first use; 'fastseg info --warm-up' compiles all of them")
 
 
 # Commands
@@ -228,22 +231,44 @@ def compare(input_: str, as_json: bool, **given: Any) -> None:
     "--calibrate", is_flag=True,
     help="Measure what each backend costs on this machine (some seconds), for --backend auto.",
 )  # fmt: skip
+@click.option(
+    "--warm-up",
+    is_flag=True,
+    help="Compile the kernels now (some minutes), so that no later call waits for it.",
+)
+@click.option(
+    "--channels", callback=values.counts_of("channel"), metavar="FROM:TO|N,N,...",
+    help="Numbers of channels to compile for; 1:4 by default, and always those of many.",
+)  # fmt: skip
 @options.as_json
-def info(input_: str | None, max_pixels: int | None, calibrate: bool, as_json: bool) -> None:
+def info(
+    input_: str | None,
+    max_pixels: int | None,
+    calibrate: bool,
+    warm_up: bool,
+    channels: list[int] | None,
+    as_json: bool,
+) -> None:
     """Describe this installation, or the image INPUT."""
-    from .facts import describe, installation
+    from . import facts as facts_
     from .source import Source
     from .terminal import fact_lines
 
-    if calibrate and input_ is not None:
-        raise click.UsageError("--calibrate measures the machine: leave INPUT out.")
+    if input_ is not None and (calibrate or warm_up):
+        name = "--calibrate" if calibrate else "--warm-up"
+        raise click.UsageError(f"{name} is for the machine: leave INPUT out.")
+    if channels is not None and not warm_up:
+        raise click.UsageError("--channels says what --warm-up compiles: give both.")
     if calibrate:
         _calibrate()
     if input_ is None:
-        facts = installation()
+        facts = facts_.installation()
+        if warm_up:
+            with _bar(note=False) as bar:
+                facts["warm_up"] = facts_.warm_up(channels or [1, 2, 3, 4], bar)
     else:
         with _bar() as bar:
-            facts = describe(Source(input_, max_pixels=max_pixels), bar)
+            facts = facts_.describe(Source(input_, max_pixels=max_pixels), bar)
     for line in [json_line(facts)] if as_json else fact_lines(facts):
         click.echo(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,42 @@ def installation() -> dict[str, Any]:
         ),
         "threads": resolve_n_threads(),
         "cache": cache_folder(),  # None: every process compiles anew
+    }
+
+
+def warm_up(n_channels: list[int], callback: Callback) -> dict[str, Any]:
+    """Compile the kernels of images of so many channels, and tell how many there are.
+
+    Raises
+    ------
+    OSError
+        If what is compiled could not be kept.
+    """
+    from ..kernels.compilation import Compilation, watched
+    from ..kernels.cpu.jit import cache_folder
+    from ..kernels.cpu.warm_up import problems
+
+    if cache_folder() is None:
+        raise OSError(
+            "compiled kernels cannot be kept, for no cache folder can be written;"
+            " set NUMBA_CACHE_DIR to one that can"
+        )
+    ready: list[Compilation] = []
+
+    def keep(what: Compilation) -> None:
+        if what.seconds is not None:
+            ready.append(what)
+
+    began = time.perf_counter()
+    steps = list(problems(n_channels))
+    with watched(keep):
+        for done, (words, solve) in enumerate(steps):
+            callback("compile", done, len(steps), {"problem": words})
+            solve()
+    return {
+        "n_kernels": len(ready),
+        "n_compiled": sum(what.compiled for what in ready),
+        "seconds": time.perf_counter() - began,
     }
 
 

@@ -112,7 +112,7 @@ _OBJECTS = (
 _SCANNING = (
     _STANDARDIZE,
     click.option("-k", "--clusters", "n_clusters", default="2:10", show_default=True,
-                 callback=values.counts, metavar="FROM:TO|K,K,...",
+                 callback=values.counts_of("cluster"), metavar="FROM:TO|K,K,...",
                  help="Numbers of clusters: a range, both ends included, or a list."),
     click.option("--plot", "plot_path", metavar="FILE",
                  help="Draw inertia and silhouette against k into a .png, .svg or .pdf file."),

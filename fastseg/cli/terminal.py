@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from ..kernels.compilation import Compilation, watched
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,6 +29,7 @@ _WORDS = {
     "sklearn": "running scikit-learn",
     "draw": "drawing",
     "iterations": "iterating",
+    "compile": "compiling kernels",
     "scan": "comparing numbers of clusters",
     "labels": "labelling",
     "sample": "drawing a sample",
@@ -43,7 +47,8 @@ _SETTLED = 0.5
 class Bar:
     """A progress bar that shows itself only when the work lasts.
 
-    Called as the library's ``callback(stage, done, total, info)``.
+    Called as the library's ``callback(stage, done, total, info)``. What is compiled
+    meanwhile is shown as well, and counted in ``n_compiled`` and ``compile_seconds``.
     """
 
     def __init__(self, file: TextIO, *, enabled: bool, delay: float = 1.0) -> None:
@@ -57,10 +62,15 @@ class Bar:
         self._state: tuple[str, str, int, int | None] = ("", "", 0, None)
         self._shown, self._begun, self._begun_at = "", 0.0, 0
         self._closed = False
+        self._watching = ExitStack()
+        self._n_compiling = 0
+        self.n_compiled = 0
+        self.compile_seconds = 0.0
 
     def __enter__(self) -> Self:
         if self._enabled:
             self._timer.start()
+            self._watching.enter_context(watched(self._compiling))
         return self
 
     def __exit__(
@@ -70,6 +80,7 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         self._timer.cancel()
+        self._watching.close()
         with self._lock:
             self._closed = True
             if self._progress is not None:
@@ -78,6 +89,8 @@ class Bar:
     def __call__(self, stage: str, done: int, total: int, info: dict[str, Any]) -> None:
         """Show a stage and how far it is; a total of 0 stands for unknown."""
         words = _WORDS.get(stage, stage)
+        if stage == "compile":
+            words += f" ({info['problem']})"
         if stage == "scan" and "n_clusters" in info:
             words = f"{info['n_clusters']} clusters"
         if stage == "pass":
@@ -90,6 +103,18 @@ class Bar:
         if stage == "iterations" and self._shown.startswith("pass"):
             return
         self._state = stage, words, done, total or None
+        self._update()
+
+    def _compiling(self, what: Compilation) -> None:
+        if not what.compiled:
+            return
+        with self._lock:
+            if what.seconds is None:
+                self._n_compiling += 1
+            else:
+                self._n_compiling -= 1
+                self.n_compiled += 1
+                self.compile_seconds += what.seconds
         self._update()
 
     def _show(self) -> None:
@@ -117,6 +142,8 @@ class Bar:
 
     def _update(self) -> None:
         stage, words, done, total = self._state
+        if self._n_compiling and stage != "compile":
+            stage, words, done, total = "compile", f"{_WORDS['compile']} (first use)", 0, None
         progress = self._progress
         if progress is None:
             return
@@ -125,6 +152,7 @@ class Bar:
             self._shown, self._begun, self._begun_at = key, now, done
         task = progress.tasks[0]
         task.total = total  # update() takes None for "as before"
+        task.finished_time = None  # else a stage that ended stops the clock
         rate, left = self._pace(stage, done, total, now - self._begun)
         progress.update(task.id, description=words, completed=done, rate=rate, left=left)
 
@@ -247,6 +275,7 @@ _FACTS = {
     "block": "read at once",
     "voxel_size": "voxel size",
     "cache": "compiled code",
+    "warm_up": "warm-up",
 }
 
 
@@ -265,6 +294,10 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
             entries = [f"{key}: {reason or 'can be used'}" for key, reason in value.items()]
         elif name == "notes":
             entries = value
+        elif name == "warm_up":
+            ready = f"{value['n_kernels']} kernels are ready: {value['n_compiled']} compiled,"
+            cached = value["n_kernels"] - value["n_compiled"]
+            entries = [f"{ready} {cached} read from the cache, in {value['seconds']:.3g} s"]
         elif name == "voxel_size":
             entries = [" x ".join(f"{x:g}" for x in value) + " mm"]
         elif value is None:

@@ -97,24 +97,29 @@ def count_or_auto(
     return count
 
 
-def counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]:
-    """Take numbers of clusters such as 2:10 (both included) or 2,4,8."""
-    counts: set[int] = set()
-    for part in value.split(","):
-        ends = [end.strip() for end in part.split(":")]
-        if len(ends) > 2 or not all(end.isdecimal() for end in ends):
-            message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
-            raise click.BadParameter(message, ctx, param)
-        first, last = int(ends[0]), int(ends[-1])
-        if first < 1:
-            raise click.BadParameter(f"{value!r} goes below 1 cluster.", ctx, param)
-        if last < first:
-            raise click.BadParameter(f"{value!r} ends before it starts.", ctx, param)
-        if last - first >= MAX_COUNTS:
-            message = f"{value!r} is more than {MAX_COUNTS} numbers of clusters."
-            raise click.BadParameter(message, ctx, param)
-        counts.update(range(first, last + 1))
-    return sorted(counts)
+def counts_of(singular: str) -> Callable[..., list[int] | None]:
+    """Take numbers such as 2:10 (both included) or 2,4,8."""
+
+    def take(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+        if value is None:
+            return None
+        counts: set[int] = set()
+        for part in value.split(","):
+            ends = [end.strip() for end in part.split(":")]
+            if len(ends) > 2 or not all(end.isdecimal() for end in ends):
+                message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
+                raise click.BadParameter(message, ctx, param)
+            first, last = int(ends[0]), int(ends[-1])
+            if first < 1 or last < first:
+                fault = f"goes below 1 {singular}" if first < 1 else "ends before it starts"
+                raise click.BadParameter(f"{value!r} {fault}.", ctx, param)
+            if last - first >= MAX_COUNTS:
+                message = f"{value!r} is more than {MAX_COUNTS} numbers of {singular}s."
+                raise click.BadParameter(message, ctx, param)
+            counts.update(range(first, last + 1))
+        return sorted(counts)
+
+    return take
 
 
 def one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:

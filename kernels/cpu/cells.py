@@ -18,9 +18,8 @@ from .table_counter import in_chunks
 
 T = TypeVar("T")
 
-# Below these a plain pass is as fast.
+# Below so many a plain pass is as fast.
 _MIN_POINTS = 4096
-MIN_CLUSTERS = 3
 # More labels than the cells' own type holds.
 MAX_CLUSTERS = 2**16
 _MAX_FEATURES = 8

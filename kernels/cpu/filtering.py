@@ -96,7 +96,8 @@ def keep_owners(
     n_features = centers.shape[0]
     if n == 1:
         kept_ids[0] = ids[0]
-        kept_centers[:, 0] = centers[:, 0]
+        for f in range(n_features):  # a slice would bring the words of its errors with it
+            kept_centers[f, 0] = centers[f, 0]
         return 1
     for j in range(n):
         gap[j] = 0.0
@@ -234,16 +235,20 @@ def filter_cells(
 ):
     """Assign the points of a chunk of blocks anew."""
     n_features, k = centers.shape
-    every, gap = np.arange(k), np.empty(k)
+    every, gap = np.empty(k, np.int64), np.empty(k)
     block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
     lanes = np.empty(8)
-    sums[:] = 0.0
-    totals[:] = 0.0
+    for j in range(k):
+        every[j] = j
+        totals[j] = 0.0
+        for f in range(n_features):
+            sums[j, f] = 0.0
     for block in range(start, stop):
         whole = 0.0
-        lanes[:] = 0.0
+        for lane in range(8):
+            lanes[lane] = 0.0
         n = keep_owners(
             centers, every, k, block_low, block_high, block, margin, gap, block_centers, block_ids,
         )  # fmt: skip
@@ -278,7 +283,10 @@ def filter_cells(
                 for i in range(0, CELL, 8):
                     for lane in range(8):
                         lanes[lane] += weights[cell, i + lane] * best[i + lane]
-        inertia[block] = whole + lanes.sum()
+        total = 0.0
+        for lane in range(8):
+            total += lanes[lane]
+        inertia[block] = whole + total
 
 
 def sum_cells(

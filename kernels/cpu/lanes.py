@@ -1,10 +1,11 @@
-"""Work on whole vectors, which Numba's compiler does not find by itself.
+"""Building blocks for work on whole vectors, which Numba's compiler does not find by itself.
 
 LLVM makes of these vectors what the processor has: one or several of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -14,45 +15,88 @@ from numba.extending import intrinsic
 
 # Doubles in the widest vectors there are: rows of sums start where such a vector may.
 ALIGNED = 8
-
-_LANE, _WORD = ir.IntType(32), ir.IntType(64)
-
-# Points that are compared with a centre at once, and the vector of their float32.
+# Float32 numbers in the widest vectors there are.
+WIDE = 16
+# Points that are compared with centres at once, and centres that many points are compared
+# with at once: so many that sums need not wait for each other, and fit in registers.
 ABREAST = 32
-_FLOATS = ir.VectorType(ir.FloatType(), ABREAST)
-_LANES = ir.VectorType(_LANE, ABREAST)
+
+LANE, WORD = ir.IntType(32), ir.IntType(64)
+FLOAT, DOUBLE = ir.FloatType(), ir.DoubleType()
+FLOATS = ir.VectorType(FLOAT, ABREAST)
+LANES = ir.VectorType(LANE, ABREAST)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
+def together(n_features: int) -> int:
+    """Centres that ABREAST points are compared with at once."""
+    return 2 if n_features <= 8 else 8
+
+
+def number_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Element of an array."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.load(builder.gep(data, [index]))
+
+
+def place(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
     """Pointer to a vector that starts at an element of an array."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
 
-def _times(builder: Any, index: Any, factor: int) -> Any:
-    return builder.mul(index, ir.Constant(_WORD, factor))
+def load(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
+    """Vector of ``width`` elements of an array."""
+    vector = ir.VectorType(context.get_data_type(kind.dtype), width)
+    at = place(context, builder, kind, array, index, vector)
+    return builder.load(at, align=kind.dtype.bitwidth // 8)
 
 
-def _picked(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
+def fetch(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> None:
+    """Have an element of an array brought nearer, for later; it may lie beyond the end."""
+    byte = ir.IntType(8).as_pointer()
+    data = context.make_array(kind)(context, builder, array).data
+    at = builder.bitcast(builder.gep(data, [index]), byte)
+    kind = ir.FunctionType(ir.VoidType(), [byte, LANE, LANE, LANE])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+    builder.call(function, [at, LANE(0), LANE(3), LANE(1)])
+
+
+def times(builder: Any, index: Any, factor: int) -> Any:
+    """Product of an index and a constant."""
+    return builder.mul(index, ir.Constant(WORD, factor))
+
+
+def picked(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
     """Vector of lanes of two vectors, those of the second counted on from the first's."""
-    mask = ir.VectorType(_LANE, len(lanes))
+    mask = ir.VectorType(LANE, len(lanes))
     return builder.shuffle_vector(first, second, ir.Constant(mask, lanes))
 
 
-def _splat(builder: Any, scalar: Any, width: int) -> Any:
+def splat(builder: Any, scalar: Any, width: int) -> Any:
+    """Vector of one number over and over."""
     vector = ir.VectorType(scalar.type, width)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _LANE(0))
-    return _picked(builder, first, first, [0] * width)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, LANE(0))
+    return picked(builder, first, first, [0] * width)
 
 
-def _converted(builder: Any, x: Any, source: Any, target: Any) -> Any:
+def filled(number: float, vector: Any = FLOATS) -> Any:
+    """Constant vector of one number over and over."""
+    return ir.Constant(vector, [number] * vector.count)
+
+
+def smaller(builder: Any, a: Any, b: Any) -> Any:
+    """Smaller number of each lane, the second's where they cannot be compared."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+def converted(builder: Any, x: Any, source: Any, element: Any) -> Any:
     """Vector of numbers of a Numba type as one of float32 or float64."""
+    target = ir.VectorType(element, x.type.count)
     if source in types.integer_domain:
         return (builder.sitofp if source.signed else builder.uitofp)(x, target)
     if x.type == target:
         return x
-    double = target.element == ir.DoubleType()
-    return (builder.fpext if double else builder.fptrunc)(x, target)
+    return (builder.fpext if element == DOUBLE else builder.fptrunc)(x, target)
 
 
 def row_width(n_features: int) -> int:
@@ -63,14 +107,16 @@ def row_width(n_features: int) -> int:
     return -(-(n_features + 1) // width) * width
 
 
-def _width_of(typing_context: Any, unroll: Any) -> Any:
-    """`row_width` of as many features as the tuple ``unroll`` is long, known to the compiler."""
-    width = row_width(len(unroll))
+def known(number: Callable[[int], int]) -> Any:
+    """Function of kernels: a number that goes by the length of a tuple, so compilers know it."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(_WORD, width)
+    def typed(typing_context: Any, unroll: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return ir.Constant(WORD, number(len(unroll)))
 
-    return types.uint64(unroll), build
+        return types.uint64(unroll), build
+
+    return intrinsic(typed)
 
 
 def _add_point(
@@ -84,20 +130,18 @@ def _add_point(
 ) -> Any:
     """Add a weighted point, and its weight in the lane after the features, to a row of sums."""
     n, width = len(unroll), row_width(len(unroll))
-    source = points.dtype
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         points_, point_, weight_, rows_, row_, _ = arguments
         kind = signature.args
-        narrow, wide = ir.VectorType(ir.DoubleType(), n), ir.VectorType(ir.DoubleType(), width)
-        loaded = ir.VectorType(context.get_data_type(source), n)
-        at = _place(context, builder, kind[0], points_, _times(builder, point_, n), loaded)
-        x = _converted(builder, builder.load(at, align=source.bitwidth // 8), source, narrow)
+        narrow, wide = ir.VectorType(DOUBLE, n), ir.VectorType(DOUBLE, width)
+        x = load(context, builder, kind[0], points_, times(builder, point_, n), n)
+        x = converted(builder, x, points.dtype, DOUBLE)
         # The features, a one, and zeros.
         rest = ir.Constant(narrow, [1.0] + [0.0] * (n - 1))
-        x = _picked(builder, x, rest, [*range(n), n, *[n + 1] * (width - n - 1)])
-        weighted = builder.fmul(x, _splat(builder, weight_, width))
-        target = _place(context, builder, kind[3], rows_, _times(builder, row_, width), wide)
+        x = picked(builder, x, rest, [*range(n), n, *[n + 1] * (width - n - 1)])
+        weighted = builder.fmul(x, splat(builder, weight_, width))
+        target = place(context, builder, kind[3], rows_, times(builder, row_, width), wide)
         align = 8 * min(width, ALIGNED)
         builder.store(
             builder.fadd(builder.load(target, align=align), weighted), target, align=align
@@ -107,118 +151,41 @@ def _add_point(
     return types.none(points, point, weight, rows, row, unroll), build
 
 
-def _nearest_of_points(
+def _add_row(
     typing_context: Any,
     points: Any,  # IN flat array of any number
-    point: Any,  # uint64, the first of ABREAST points
-    origin: Any,  # IN (n_features,) float32
-    centers: Any,  # IN flat float32, (n_clusters, n_features), about the origin
-    halves: Any,  # IN (n_clusters,) float32, half the centres' squared lengths
-    reach: Any,  # IN (n_features + 1,) float32, largest coordinates, and largest of the halves
-    n_clusters: Any,  # uint64
-    place: Any,  # uint64, where the points come in what follows
-    nearest: Any,  # OUT uint32, the best centre by float32; the lowest wins a tie
-    doubtful: Any,  # OUT uint32, 1 where rounding may hide that another one is nearer
-    unroll: Any,  # tuple of n_features
+    start: Any,  # uint64, the first element of a point
+    weight: Any,  # float64
+    sums: Any,  # INOUT flat float64
+    row: Any,  # uint64, the first element of a row of sums
+    n_features: Any,  # uint64
 ) -> Any:
-    """Nearest centres of ABREAST points by float32, and which of them are not sure."""
-    n = len(unroll)
+    """Add a weighted point of any number of features to a row of sums."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        points_, point_, origin_, _, _, _, k_, place_ = arguments[:8]
+        points_, start_, weight_, sums_, row_, n_ = arguments
         kind = signature.args
-        at = _place(context, builder, kind[2], origin_, _WORD(0), ir.VectorType(ir.FloatType(), n))
-        middle = builder.load(at, align=4)
-        x = _columns(context, builder, kind[0], points_, point_, middle)
 
-        def number(argument: int, index: Any) -> Any:
-            data = context.make_array(kind[argument])(context, builder, arguments[argument]).data
-            return _splat(builder, builder.load(builder.gep(data, [index])), ABREAST)
+        def add(offset: Any, width: int) -> None:
+            index = builder.add(start_, offset)
+            x = load(context, builder, kind[0], points_, index, width)
+            x = converted(builder, x, points.dtype, DOUBLE)
+            at = place(context, builder, kind[3], sums_, builder.add(row_, offset), x.type)
+            more = builder.fmul(x, splat(builder, weight_, width))
+            builder.store(builder.fadd(builder.load(at, align=8), more), at, align=8)
 
-        best, second = (cgutils.alloca_once_value(builder, _filled(float("inf"))) for _ in range(2))
-        owner = cgutils.alloca_once_value(builder, ir.Constant(_LANES, [0] * ABREAST))
-        with cgutils.for_range(builder, k_, intp=_WORD) as loop:
-            # Half the squared distance, less what is the same for all centres. Contracted
-            # into fused operations: the bound on the error holds with and without.
-            score = number(4, loop.index)
-            row = _times(builder, loop.index, n)
-            for f in range(n):
-                product = builder.fmul(
-                    x[f], number(3, builder.add(row, _WORD(f))), flags=("contract",)
-                )
-                score = builder.fsub(score, product, flags=("contract",))
-            low, runner = builder.load(best), builder.load(second)
-            closer = builder.fcmp_ordered("<", score, low)
-            worse = builder.select(closer, low, score)
-            nearer = builder.fcmp_ordered("<", worse, runner)
-            builder.store(builder.select(nearer, worse, runner), second)
-            builder.store(builder.select(closer, score, low), best)
-            here = _splat(builder, builder.trunc(loop.index, _LANE), ABREAST)
-            builder.store(builder.select(closer, here, builder.load(owner)), owner)
-        gap = builder.fsub(builder.load(second), builder.load(best))
-        # Each operation errs by half a unit of what was added up to it at most, centres,
-        # points and halves by as much each; twice, for two scores, and a little for this
-        # sum itself. What overflows is infinite here, and not sure.
-        terms = number(5, _WORD(n))
-        for f in range(n):
-            negative = builder.fcmp_ordered("<", x[f], _filled(0.0))
-            size = builder.select(negative, builder.fsub(_filled(0.0), x[f]), x[f])
-            terms = builder.fadd(terms, builder.fmul(size, number(5, _WORD(f))))
-        relative = 2.1 * (2 * n + 5) * 2.0**-24
-        bound = builder.fadd(builder.fmul(terms, _filled(relative)), _filled(128 * 2.0**-149))
-        in_range = builder.fcmp_ordered("<", terms, _filled(1e38))
-        sure = builder.and_(builder.fcmp_ordered(">", gap, bound), in_range)
-        unsure = builder.zext(builder.not_(sure), _LANES)
-        for argument, value in ((8, builder.load(owner)), (9, unsure)):
-            at = _place(context, builder, kind[argument], arguments[argument], place_, _LANES)
-            builder.store(value, at, align=4)
+        whole = builder.udiv(n_, WORD(ALIGNED))
+        with cgutils.for_range(builder, whole, intp=WORD) as loop:
+            add(times(builder, loop.index, ALIGNED), ALIGNED)
+        done = times(builder, whole, ALIGNED)
+        with cgutils.for_range(builder, builder.sub(n_, done), intp=WORD) as loop:
+            add(builder.add(done, loop.index), 1)
         return context.get_dummy_value()
 
-    given = (
-        points, point, origin, centers, halves, reach, n_clusters, place, nearest, doubtful, unroll
-    )  # fmt: skip
-    return types.none(*given), build
+    return types.none(points, start, weight, sums, row, n_features), build
 
 
-def _columns(
-    context: Any, builder: Any, kind: Any, points: Any, point: Any, middle: Any
-) -> list[Any]:
-    """Vectors of float32, one for each feature, of ABREAST points less their middle."""
-    source, n = kind.dtype, middle.type.count
-    exact = ir.VectorType(ir.DoubleType(), n) if source == types.float64 else middle.type
-    middle = _converted(builder, middle, types.float32, exact)
-    loaded = ir.VectorType(context.get_data_type(source), n)
-    width = 1
-    while width < n:
-        width *= 2
-    rows = []
-    for i in range(ABREAST):
-        index = _times(builder, builder.add(point, _WORD(i)), n)
-        at = _place(context, builder, kind, points, index, loaded)
-        x = _converted(builder, builder.load(at, align=source.bitwidth // 8), source, exact)
-        x = builder.fsub(x, middle)
-        if source == types.float64:
-            x = builder.fptrunc(x, ir.VectorType(ir.FloatType(), n))
-        rows.append(_picked(builder, x, x, [*range(n), *[0] * (width - n)]))
-    # Rows are zipped with rows half of all apart: each time the highest bit of a row's
-    # number becomes the lowest of its lanes', until the rows are features.
-    for _ in range(ABREAST.bit_length() - 1):
-        half = len(rows) // 2
-        zipped = [lane + width * side for lane in range(width) for side in (0, 1)]
-        parts = [slice(0, ABREAST), slice(ABREAST, None)] if width == ABREAST else [slice(None)]
-        rows = [
-            _picked(builder, rows[i], rows[i + half], zipped[part])
-            for i in range(half)
-            for part in parts
-        ]
-        width = min(2 * width, ABREAST)
-    return rows[:n]
-
-
-def _filled(number: float) -> Any:
-    return ir.Constant(_FLOATS, [number] * ABREAST)
-
-
-width_of: Any = intrinsic(_width_of)
+together_of: Any = known(together)
+width_of: Any = known(row_width)
 add_point: Any = intrinsic(_add_point)
-nearest_of_points: Any = intrinsic(_nearest_of_points)
+add_row: Any = intrinsic(_add_row)

@@ -1,287 +1,189 @@
-"""k-means on points of many features: matrix products by BLAS, decided in float64.
+"""The Numba kernels of k-means on points of many features.
 
-As in nearest.py float32 proposes and float64 decides what is closer than rounding;
-only that the products of points and centres are BLAS's.
+As in nearest.py float32 proposes and float64 decides what is closer than rounding.
+Points are compared feature by feature, so that one kernel serves any number of them;
+two points abreast of eight centres keep as many sums as there are registers, which on
+a processor with wide vectors is faster than the products of a BLAS.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 
-from ..backend import Array, FloatArray
-from .jit import array, compiled
+from .columns import load_columns
+from .lanes import ABREAST, WIDE, add_row, together
+from .nearest import narrow_centers
+from .proposing import nearest_of_columns
 
-# Numbers in the points of a tile, and in their products with the centres: half a megabyte
-# of each stays in the second cache, and is work enough for a call from Python.
-_MAX_NUMBERS = 2**17
-_FEW = 64
-
-
-def tile_size(n_features: int, n_clusters: int) -> int:
-    """Points whose products are taken at once."""
-    return max(_FEW, _MAX_NUMBERS // max(n_features, n_clusters))
-
-
-class _Tiles:
-    """Centres in float32 about their middle, and nearest centres of one tile after the other."""
-
-    def __init__(self, points: Array, centers: FloatArray) -> None:
-        self.points, self.centers = points, centers
-        self.origin = centers.mean(axis=0).astype(np.float32)
-        away = centers - self.origin
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.narrow = away.astype(np.float32)
-            self.halves = (0.5 * (away**2).sum(axis=1)).astype(np.float32)
-        # A product of lengths is at least the sum of the products.
-        self.reach = 1.001 * float(np.linalg.norm(np.abs(away).max(axis=0)))
-        self.step = tile_size(points.shape[1], len(centers))
-        self.rows = np.empty((self.step, points.shape[1]), np.float32)
-        self.products = np.zeros((len(centers), self.step), np.float32)
-        scratch = np.empty((2, self.step), np.float32)
-        self.best, self.second = scratch
-        self.nearest = np.empty(self.step, np.uint32)
-        self.narrow_rows = compiled(
-            narrow_rows,
-            array(points.dtype.name, 2),
-            types.intp,
-            types.intp,
-            array("float32"),
-            array("float32", 2, written=True),
-        )
-        self.kernel = compiled(
-            nearest_by_products,
-            array(points.dtype.name, 2),
-            types.intp,
-            types.intp,
-            array("float64", 2),
-            array("float32", 2),
-            array("float32", 2),
-            array("float32"),
-            types.float64,
-            *(array("float32", written=True),) * 2,
-            array("uint32", written=True),
-        )
-
-    def find(self, first: int, size: int) -> None:
-        """Nearest centres of some points."""
-        rows = self.rows[:size]
-        self.narrow_rows(self.points, first, size, self.origin, rows)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.matmul(self.narrow, rows.T, out=self.products[:, :size])
-        self.kernel(
-            self.points, first, size, self.centers, rows, self.products, self.halves, self.reach,
-            self.best, self.second, self.nearest,
-        )  # fmt: skip
-
-
-def accumulate(
-    points: Array,
-    weights: FloatArray,
-    centers: FloatArray,
-    start: int,
-    stop: int,
-    unroll: tuple[int, ...],
-    with_inertia: bool,
-    sums: FloatArray,
-    totals: FloatArray,
-) -> float:
-    """Do as `lloyd.accumulate`."""
-    add = compiled(
-        add_tile,
-        array(points.dtype.name, 2),
-        array("float64"),
-        types.intp,
-        types.intp,
-        array("float64", 2),
-        array("uint32"),
-        types.boolean,
-        array("float64", 2, written=True),
-        array("float64", written=True),
-    )
-    tiles = _Tiles(points, centers)
-    sums[:], totals[:], inertia = 0.0, 0.0, 0.0
-    for first in range(start, stop, tiles.step):
-        size = min(tiles.step, stop - first)
-        tiles.find(first, size)
-        inertia += add(
-            points, weights, first, size, centers, tiles.nearest, with_inertia, sums, totals
-        )
-    return inertia
-
-
-def assign(
-    points: Array,
-    centers: FloatArray,
-    start: int,
-    stop: int,
-    unroll: tuple[int, ...],
-    first_label: int,
-    labels: Array,
-    distances: FloatArray,
-) -> None:
-    """Do as `lloyd.assign`."""
-    measure = compiled(
-        distances_of_tile,
-        array(points.dtype.name, 2),
-        types.intp,
-        types.intp,
-        array("float64", 2),
-        array("uint32"),
-        array("float64", written=True),
-    )
-    tiles = _Tiles(points, centers)
-    for first in range(start, stop, tiles.step):
-        size = min(tiles.step, stop - first)
-        tiles.find(first, size)
-        labels[first : first + size] = tiles.nearest[:size] + np.uint32(first_label)
-        if len(distances) > 0:
-            measure(points, first, size, centers, tiles.nearest, distances)
+GROUP = together(ABREAST)
+# What rounding may make of a sum of squares, in the units of one addition.
+_SLACK = 4.0 * 2.0**-53
 
 
 @njit(nogil=True)
-def squared_distance(points, point, centers, j):
+def squared_distance(flat, start, centers, j):
     """Squared distance of a point to a centre."""
     d = 0.0
-    for f in range(points.shape[1]):
-        t = np.float64(points[point, f]) - centers[j, f]
+    for f in range(centers.shape[1]):
+        t = np.float64(flat[start + np.uint64(f)]) - centers[j, f]
         d += t * t
     return d
-
-
-def narrow_rows(
-    points,  # IN (n_points, n_features)
-    first,  # first point of the tile
-    size,  # points of the tile
-    origin,  # IN (n_features,) float32
-    rows,  # OUT (size, n_features) float32, about the origin
-):
-    """Copy a tile of points to float32."""
-    for i in range(size):
-        point = np.uint64(first + i)
-        for f in range(points.shape[1]):
-            rows[i, f] = np.float32(points[point, f] - origin[f])
 
 
 # In any order, several at once: for what decides nothing.
 @njit(nogil=True, fastmath={"reassoc"})
-def distance_at_once(points, point, centers, j):
+def distance_at_once(flat, start, centers, j):
     """Squared distance of a point to a centre, up to rounding."""
     d = 0.0
-    for f in range(points.shape[1]):
-        t = np.float64(points[point, f]) - centers[j, f]
+    for f in range(centers.shape[1]):
+        t = np.float64(flat[start + np.uint64(f)]) - centers[np.uint64(j), np.uint64(f)]
         d += t * t
     return d
 
 
-@njit(nogil=True, fastmath={"reassoc"})
-def squared_length(rows, i):
-    """Squared length of a row, up to rounding."""
-    total = np.float32(0.0)
-    for f in range(rows.shape[1]):
-        total += rows[i, f] * rows[i, f]
-    return total
-
-
-def nearest_by_products(
-    points,  # IN (n_points, n_features)
-    first,  # first point of the tile
-    size,  # points of the tile
-    centers,  # IN (n_clusters, n_features) float64
-    rows,  # IN (size, n_features) float32, the points about an origin
-    products,  # IN (n_clusters, tile) float32, of centres and points about the origin
-    halves,  # IN (n_clusters,) float32, half the centres' squared lengths
-    reach,  # float64, length of the vector of the centres' largest coordinates
-    best,  # SCRATCH (tile,) float32
-    second,  # SCRATCH (tile,) float32
-    nearest,  # OUT (tile,) uint32
-):
-    """Nearest centre in float64 of every point of a tile; the lowest index wins a tie."""
-    n_features = points.shape[1]
-    largest = np.float64(0.0)
-    for i in range(size):
-        best[i] = np.float32(np.inf)
-        second[i] = np.float32(np.inf)
-        nearest[i] = np.uint32(0)
-    for j in range(centers.shape[0]):
-        half = halves[j]
-        largest = max(largest, np.float64(half))
-        for i in range(size):
-            s = half - products[j, i]
-            b = best[i]
-            second[i] = min(second[i], max(b, s))
-            closer = s < b
-            best[i] = s if closer else b
-            nearest[i] = np.uint32(j) if closer else nearest[i]
-    # As in lanes.py: each operation errs by half a unit of what was added up to it at most.
-    relative = 2.1 * (2 * n_features + 5) * 2.0**-24
-    for i in range(size):
-        terms = largest + np.sqrt(np.float64(squared_length(rows, i)) + 1e-37) * reach
-        gap = np.float64(second[i]) - np.float64(best[i])
-        if terms < 1e38 and gap > relative * terms + n_features * 2.0**-144:
-            continue
-        least = np.inf
-        for j in range(centers.shape[0]):
-            d = squared_distance(points, first + i, centers, j)
+@njit(nogil=True)
+def nearest_to(flat, start, centers, distances):
+    """Nearest centre of a point in float64; the lowest index wins a tie."""
+    n_clusters, n_features = centers.shape
+    least = np.inf
+    for j in range(n_clusters):
+        distances[j] = distance_at_once(flat, start, centers, j)
+        least = min(least, distances[j])
+    # Added up in order, only those can be least that are near it in any order.
+    bound = least + least * _SLACK * (n_features + 2) + 1e-300
+    least, nearest = np.inf, 0
+    for j in range(n_clusters):
+        if distances[j] <= bound:
+            d = squared_distance(flat, start, centers, j)
             if d < least:
-                least = d
-                nearest[i] = np.uint32(j)
+                least, nearest = d, j
+    return np.uint32(nearest)
 
 
-def add_tile(
+@njit(nogil=True)
+def scratch_for(centers):
+    """What `nearest_of_group` works with.
+
+    That is the centres in float32, the columns of a group, its doubts, scores and squared
+    lengths, and distances to the centres.
+    """
+    n_clusters, n_features = centers.shape
+    return (
+        narrow_centers(centers, GROUP),
+        np.empty(n_features * ABREAST, np.float32),
+        np.empty(ABREAST, np.uint32),
+        np.empty((3, ABREAST), np.float32),
+        np.empty(n_clusters),
+    )
+
+
+@njit(nogil=True)
+def nearest_of_group(
+    flat,  # IN (n_points * n_features,)
+    first,  # first point
+    size,  # points of the group, ABREAST at most
+    centers,  # IN (n_clusters, n_features) float64
+    scratch,  # what scratch_for returns for them
+    nearest,  # OUT (ABREAST,) uint32
+):
+    """Nearest centre in float64 of some points; the lowest index wins a tie."""
+    (origin, narrow, halves, reach), columns, doubtful, scores, distances = scratch
+    n = np.uint64(centers.shape[1])
+    start = np.uint64(first) * n
+    if size == ABREAST:
+        for f in range(0, centers.shape[1], WIDE):
+            # The last features once more, rather than fewer of them.
+            feature = min(np.uint64(f), n - np.uint64(WIDE))
+            load_columns(flat, start + feature, n, origin, feature, columns)
+        nearest_of_columns(
+            columns, narrow, halves, reach, n, np.uint64(len(halves) // 2), np.uint64(0), nearest,
+            doubtful, scores[0], scores[1], scores[2],
+        )  # fmt: skip
+    else:
+        doubtful[:] = 1
+    for i in range(size):
+        if doubtful[i]:
+            nearest[i] = nearest_to(flat, start + np.uint64(i) * n, centers, distances)
+
+
+def accumulate(
     points,  # IN (n_points, n_features)
     weights,  # IN (n_points,) float64, or (0,): every point weighs one
-    first,  # first point of the tile
-    size,  # points of the tile
     centers,  # IN (n_clusters, n_features) float64
-    nearest,  # IN (tile,) uint32
+    start,  # first point of the chunk
+    stop,  # end of the chunk
+    unroll,  # empty tuple
     with_inertia,  # whether inertia is wanted
-    sums,  # INOUT (n_clusters, n_features) float64
-    totals,  # INOUT (n_clusters,) float64
+    sums,  # OUT (n_clusters, n_features) float64
+    totals,  # OUT (n_clusters,) float64
 ):
-    """Add the points of a tile to the sums of their clusters; return their inertia, or zero."""
+    """Assign a chunk and sum it up; return its inertia, or zero."""
+    flat, rows = points.reshape(-1), sums.reshape(-1)
+    n = np.uint64(points.shape[1])
+    scratch = scratch_for(centers)
+    nearest = np.empty(ABREAST, np.uint32)
+    rows[:] = 0.0
+    totals[:] = 0.0
     inertia, weight = 0.0, 1.0
-    for i in range(size):
-        j, point = nearest[i], np.uint64(first + i)
-        if len(weights) > 0:
-            weight = weights[point]
-        totals[j] += weight
-        for f in range(points.shape[1]):
-            sums[j, f] += weight * np.float64(points[point, f])
-        if with_inertia:
-            inertia += weight * distance_at_once(points, point, centers, j)
+    for first in range(start, stop, ABREAST):
+        size = min(ABREAST, stop - first)
+        nearest_of_group(flat, first, size, centers, scratch, nearest)
+        for i in range(size):
+            j = np.uint64(nearest[i])
+            at = np.uint64(first + i) * n
+            if len(weights) > 0:
+                weight = weights[first + i]
+            totals[j] += weight
+            add_row(flat, at, weight, rows, j * n, n)
+            if with_inertia:
+                inertia += weight * distance_at_once(flat, at, centers, j)
     return inertia
 
 
-def distances_of_tile(
+def assign(
     points,  # IN (n_points, n_features)
-    first,  # first point of the tile
-    size,  # points of the tile
     centers,  # IN (n_clusters, n_features) float64
-    nearest,  # IN (tile,) uint32
-    distances,  # OUT (n_points,) float64
+    start,  # first point of the chunk
+    stop,  # end of the chunk
+    unroll,  # empty tuple
+    first_label,  # added to every label
+    labels,  # OUT (n_points,) uint8, uint16 or int32
+    distances,  # OUT (n_points,) float64, or (0,): not wanted
 ):
-    """Squared distances of the points of a tile to their centres."""
-    for i in range(size):
-        distances[first + i] = squared_distance(points, first + i, centers, nearest[i])
+    """Label a chunk with its nearest centres."""
+    flat = points.reshape(-1)
+    n = np.uint64(points.shape[1])
+    scratch = scratch_for(centers)
+    nearest = np.empty(ABREAST, np.uint32)
+    for first in range(start, stop, ABREAST):
+        size = min(ABREAST, stop - first)
+        nearest_of_group(flat, first, size, centers, scratch, nearest)
+        for i in range(size):
+            labels[first + i] = nearest[i] + first_label
+            if len(distances) > 0:
+                at = np.uint64(first + i) * n
+                distances[first + i] = squared_distance(flat, at, centers, nearest[i])
 
 
 def potentials(
     points,  # IN (n_points, n_features)
     weights,  # IN (n_points,) float64, or (0,): every point weighs one
+    added,  # IN (n_added, n_features) float64, centres that are new
     candidates,  # IN (n_candidates, n_features) float64
     start,  # first point of the chunk
     stop,  # end of the chunk
     unroll,  # empty tuple
     closest,  # INOUT (n_points,) float64, squared distance to the centres so far
-    update,  # whether the candidates become centres
     totals,  # OUT (n_candidates,) float64, inertia that each candidate would leave
 ):
-    """Weigh up candidates of k-means++ on a chunk."""
+    """Bring new centres in, and weigh up candidates of k-means++, on a chunk."""
+    flat = points.reshape(-1)
     totals[:] = 0.0
     for i in range(start, stop):
-        for c in range(candidates.shape[0]):
-            d = min(distance_at_once(points, i, candidates, c), closest[i])
-            if update:
-                closest[i] = d
-            totals[c] += d * weights[i] if len(weights) > 0 else d
+        at = np.uint64(i) * np.uint64(points.shape[1])
+        for j in range(len(added)):
+            closest[i] = min(closest[i], distance_at_once(flat, at, added, j))
+        for c in range(len(candidates)):
+            left = min(closest[i], distance_at_once(flat, at, candidates, c))
+            totals[c] += left * weights[i] if len(weights) > 0 else left

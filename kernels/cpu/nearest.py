@@ -10,60 +10,54 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .lanes import ABREAST, nearest_of_points
+from .lanes import ABREAST
+from .proposing import nearest_by_tags, nearest_of_points, tagging_pays_of
 
 # Points in a tile.
-TILE = 512
-# Doubtful points of a tile beyond which float64 decides all of them at once.
-MANY = TILE // 8
+TILE = 1024
+# Points that float64 decides at once.
+BLOCK = 16
 
 
 @njit(nogil=True)
 def narrow_centers(
     centers,  # IN (n_clusters, n_features) float64
+    group,  # centres that points are compared with at once
 ):
-    """Centres in float32 about an origin amid them, as `nearest_of_points` takes them.
+    """Centres in float32 about an origin amid them, as the kernels of proposing.py take them.
 
-    That is the origin (n_features,), the centres (n_clusters, n_features), half their
-    squared lengths (n_clusters,), and the largest coordinates and the largest of the
-    halves (n_features + 1,).
+    That is the origin (n_features,), the centres (n_groups * n_features * group,), feature
+    by feature in each group, half their squared lengths (n_groups * group,), and the
+    largest coordinates and the largest of the halves (n_features + 1,). What fills up
+    the last group is as far as can be.
     """
     n_clusters, n_features = centers.shape
+    n_groups = -(-n_clusters // group)
     origin, reach = np.empty(n_features, np.float32), np.zeros(n_features + 1, np.float32)
-    narrow = np.empty((n_clusters, n_features), np.float32)
-    halves = np.empty(n_clusters, np.float32)
+    narrow = np.zeros((n_groups, n_features, group), np.float32)
+    n_all = n_groups * group
+    halves = np.full(2 * n_all, np.float32(3e38))
+    halves[n_all:] = np.arange(n_all).astype(np.uint32).view(np.float32)
+    middle = np.zeros(n_features)
+    for j in range(n_clusters):
+        for f in range(n_features):
+            middle[f] += centers[j, f] / n_clusters
     for f in range(n_features):
-        total = 0.0
-        for j in range(n_clusters):
-            total += centers[j, f] / n_clusters
-        origin[f] = np.float32(total)
+        origin[f] = np.float32(middle[f])
+    flat = narrow.reshape(-1)
     for j in range(n_clusters):
         half = 0.0
-        for f in range(n_features):
-            c = centers[j, f] - np.float64(origin[f])
-            narrow[j, f] = np.float32(c)
-            reach[f] = max(reach[f], np.float32(abs(c)))
+        # Unsigned, so that nothing asks whether it counts from the end.
+        row, at = np.uint64(j), np.uint64(j // group * group * n_features + j % group)
+        for f in range(np.uint64(n_features)):
+            c = centers[row, f] - np.float64(origin[f])
+            narrowed = np.float32(c)
+            flat[at + f * np.uint64(group)] = narrowed
+            reach[f] = max(reach[f], abs(narrowed))
             half += 0.5 * c * c
         halves[j] = np.float32(half)
         reach[n_features] = max(reach[n_features], halves[j])
-    return origin, narrow, halves, reach
-
-
-@njit(nogil=True)
-def load_wide(
-    flat,  # IN (n_points * n_features,)
-    first,  # first point of the tile
-    size,  # points of the tile
-    unroll,  # tuple of n_features
-    planes,  # OUT (n_features, TILE) float64
-):
-    """Copy a tile of points into planes of float64."""
-    # Unsigned, so that nothing asks for each point whether it counts from the end.
-    start = np.uint64(first) * np.uint64(len(unroll))
-    for i in range(size):
-        at = start + np.uint64(i) * np.uint64(len(unroll))
-        for f in range(len(unroll)):
-            planes[f, i] = np.float64(flat[at + np.uint64(f)])
+    return origin, flat, halves, reach
 
 
 @njit(nogil=True)
@@ -84,45 +78,39 @@ def squared_distance(
 
 
 @njit(nogil=True)
-def nearest_to(
-    flat,  # IN (n_points * n_features,)
-    point,  # which point
-    centers,  # IN (n_clusters, n_features) float64
-    unroll,  # tuple of n_features
-):
-    """Nearest centre of a point in float64; the lowest index wins a tie."""
-    least, nearest = np.inf, 0
-    for j in range(centers.shape[0]):
-        d = squared_distance(flat, point, centers, j, unroll)
-        if d < least:
-            least, nearest = d, j
-    return np.uint32(nearest)
-
-
-@njit(nogil=True)
 def nearest_in_float64(
     flat,  # IN (n_points * n_features,)
     first,  # first point of the tile
-    size,  # points of the tile
+    chosen,  # IN (TILE,) uint32, points of the tile
+    n_chosen,  # how many they are
     centers,  # IN (n_clusters, n_features) float64
     unroll,  # tuple of n_features
     nearest,  # OUT (TILE,) uint32
 ):
-    """Nearest centre of every point of a tile, all in float64; the lowest index wins a tie."""
-    planes, least = np.zeros((len(unroll), TILE)), np.full(TILE, np.inf)
-    load_wide(flat, first, size, unroll, planes)
-    for j in range(centers.shape[0]):
-        for i in range(TILE):
-            d = 0.0
-            for f in range(len(unroll)):
-                t = planes[f, i] - centers[j, f]
-                d += t * t
-            if d < least[i]:
-                least[i] = d
-                nearest[i] = np.uint32(j)
+    """Nearest centres of chosen points in float64; the lowest index wins a tie."""
+    n_blocks = -(-n_chosen // BLOCK)
+    planes = np.zeros((len(unroll), n_blocks * BLOCK))
+    least, owners = np.full(n_blocks * BLOCK, np.inf), np.zeros(n_blocks * BLOCK, np.uint32)
+    for i in range(n_chosen):
+        # Unsigned, so that nothing asks whether it counts from the end.
+        at = (np.uint64(first) + np.uint64(chosen[i])) * np.uint64(len(unroll))
+        for f in range(len(unroll)):
+            planes[f, i] = np.float64(flat[at + np.uint64(f)])
+    for block in range(0, n_blocks * BLOCK, BLOCK):
+        for j in range(centers.shape[0]):
+            for i in range(np.uint64(BLOCK)):
+                d = 0.0
+                for f in range(len(unroll)):
+                    t = planes[f, np.uint64(block) + i] - centers[j, f]
+                    d += t * t
+                if d < least[np.uint64(block) + i]:
+                    least[np.uint64(block) + i] = d
+                    owners[np.uint64(block) + i] = np.uint32(j)
+    for i in range(n_chosen):
+        nearest[chosen[i]] = owners[i]
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def nearest_of_tile(
     flat,  # IN (n_points * n_features,)
     first,  # first point of the tile
@@ -131,26 +119,33 @@ def nearest_of_tile(
     about,  # IN, what narrow_centers returns for them
     unroll,  # tuple of n_features
     doubtful,  # SCRATCH (TILE,) uint32
+    planes,  # OUT (n_features * TILE,) float32, all points abreast, where float32 holds them
     nearest,  # OUT (TILE,) uint32
 ):
     """Nearest centre in float64 of every point of a tile; the lowest index wins a tie."""
     origin, narrow, halves, reach = about
     whole = size // ABREAST * ABREAST
-    for i in range(0, whole, ABREAST):
-        nearest_of_points(
-            flat, np.uint64(first + i), origin, narrow, halves, reach, np.uint64(len(halves)),
-            np.uint64(i), nearest, doubtful, unroll,
-        )  # fmt: skip
-    for i in range(whole, size):
-        nearest[i] = nearest_to(flat, first + i, centers, unroll)
-    n_doubtful = 0
+    k = np.uint64(len(halves) // 2)
+    if k <= tagging_pays_of(unroll):
+        for i in range(0, whole, ABREAST):
+            nearest_by_tags(
+                flat, np.uint64(first + i), origin, narrow, halves, reach, k, np.uint64(i),
+                nearest, doubtful, planes, np.uint64(TILE), unroll,
+            )  # fmt: skip
+    else:
+        for i in range(0, whole, ABREAST):
+            nearest_of_points(
+                flat, np.uint64(first + i), origin, narrow, halves, reach, k, np.uint64(i),
+                nearest, doubtful, planes, np.uint64(TILE), unroll,
+            )  # fmt: skip
+    n_doubtful = size - whole
     for i in range(whole):
         n_doubtful += doubtful[i]
     if n_doubtful == 0:
         return
-    if n_doubtful > MANY:
-        nearest_in_float64(flat, first, size, centers, unroll, nearest)
-        return
-    for i in range(whole):
-        if doubtful[i]:
-            nearest[i] = nearest_to(flat, first + i, centers, unroll)
+    n_doubtful = 0
+    for i in range(size):
+        if i >= whole or doubtful[i]:
+            doubtful[n_doubtful] = i
+            n_doubtful += 1
+    nearest_in_float64(flat, first, doubtful, n_doubtful, centers, unroll, nearest)

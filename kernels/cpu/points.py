@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
-from .blas import one_blas_thread
+from .bounded import MIN_BOUNDED, Bounds, bounded_kernel
 from .cell_sampler import CellSampler
-from .cells import MAX_CLUSTERS, MIN_CLUSTERS, Cells, possible, worthwhile
+from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
 
 T = TypeVar("T")
@@ -25,8 +26,11 @@ _NONE = np.empty(0)
 _CHUNK_WORK = 2**25
 _MAX_CHUNK = 2**18
 _MIN_CHUNK = 2**10
-# Up to so many clusters it takes longer to add distances up than to find the nearest centre.
-_MAX_DERIVED = 32
+# So many chunks at least where each is worth waking a thread for: some 80 microseconds.
+_MIN_CHUNKS = 4
+_MIN_CHUNK_WORK = 2**21
+# Features of all points below which it takes longer to derive inertia than to add it up.
+_MIN_DERIVED = 2**15
 # Share of the largest sum of squares below which a difference of such sums is not trusted.
 _MIN_LEFT = 2.0**-8
 
@@ -35,6 +39,54 @@ def chunk_size(n_features: int, n_clusters: int) -> int:
     """Points in a chunk, a multiple of every kernel's tile."""
     wanted = _CHUNK_WORK // (n_features * n_clusters)
     return max(_MIN_CHUNK, min(_MAX_CHUNK, wanted) // _MIN_CHUNK * _MIN_CHUNK)
+
+
+def chunk_of(n_points: int, n_features: int, n_clusters: int) -> int:
+    """`chunk_size`, or less where so few points are work for several threads all the same."""
+    work = n_points * (n_features * (n_clusters + 8) + 8)
+    n_chunks = max(1, min(_MIN_CHUNKS, work // _MIN_CHUNK_WORK))
+    share = -(-n_points // (n_chunks * _MIN_CHUNK)) * _MIN_CHUNK
+    return min(chunk_size(n_features, n_clusters), share)
+
+
+@dataclass(frozen=True)
+class _Scatter:
+    """Mean of the points, and the weighted sum of their squared distances to it.
+
+    It is the inertia of any clusters and what they explain, so that one pass that adds
+    distances up tells the inertia of the passes that do not.
+    """
+
+    mean: FloatArray
+    about_mean: float
+    largest: float  # of what it was computed from
+
+    @classmethod
+    def of(cls, centers: FloatArray, partials: Partials) -> _Scatter | None:
+        """Scatter of points from what their clusters add up to; None if that is not known."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            mean = partials.sums.sum(axis=0) / partials.weights.sum()
+            about_mean = partials.inertia + _explained(mean, centers, partials)
+            squares = about_mean + float(partials.weights.sum() * (mean**2).sum())
+        found = cls(mean, about_mean, max(squares, partials.inertia))
+        return found if found._is_known(about_mean) else None
+
+    def inertia(self, centers: FloatArray, partials: Partials) -> float | None:
+        """Inertia of clusters, or None where so little is left that rounding would show."""
+        inertia = self.about_mean - _explained(self.mean, centers, partials)
+        return inertia if self._is_known(inertia) else None
+
+    def _is_known(self, difference: float) -> bool:
+        # What overflowed is NaN or infinite, and not trusted either.
+        return _MIN_LEFT * self.largest < difference < np.inf
+
+
+def _explained(mean: FloatArray, centers: FloatArray, partials: Partials) -> float:
+    """Squared distances to the mean of all, less those to the centres."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = centers - mean
+        means = partials.sums - partials.weights[:, None] * mean
+        return float((2.0 * means * away - partials.weights[:, None] * away**2).sum())
 
 
 class CpuPoints:
@@ -49,6 +101,10 @@ class CpuPoints:
         self.repeated = repeated
         self.n_threads = n_threads
         self.cells: Cells | None = None
+        self.bounds: Bounds | None = None
+        self.scatter: _Scatter | None = None
+        # Number of centres for which the scatter did not tell the inertia.
+        self.not_derived = 0
         self.unroll = (0,) * (self.n_features if self.n_features <= lloyd.MAX_FEATURES else 0)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
@@ -56,15 +112,22 @@ class CpuPoints:
         cells = self._cells(len(centers))
         if cells is not None:
             return cells.accumulate(centers, tick)
-        if len(centers) == 1 or len(centers) > _MAX_DERIVED or not self.unroll:
+        if self.values.size < _MIN_DERIVED:
             return self._accumulate(centers, True, tick)
+        if self.scatter is None or len(centers) in (1, self.not_derived):
+            partials = self._accumulate(centers, True, tick)
+            self.scatter = self.scatter or _Scatter.of(centers, partials)
+            return partials
         partials = self._accumulate(centers, False, tick)
-        inertia = self._derived_inertia(centers, partials)
+        inertia = self.scatter.inertia(centers, partials)
         if inertia is None:
+            self.not_derived = len(centers)
             return self._accumulate(centers, True, tick)
         return Partials(partials.sums, partials.weights, inertia)
 
     def _accumulate(self, centers: FloatArray, with_inertia: bool, tick: Tick | None) -> Partials:
+        if len(centers) >= MIN_BOUNDED and not self.unroll:
+            return self._accumulate_bounded(centers, with_inertia, tick)
         kernel = self._kernel("accumulate")
         weights = self._weights()
 
@@ -78,27 +141,28 @@ class CpuPoints:
 
         return self._fold(task, Partials.merge, len(centers), tick)
 
-    def _derived_inertia(self, centers: FloatArray, partials: Partials) -> float | None:
-        """Inertia from the sums: those of squares about the mean, less what the clusters explain.
+    def _accumulate_bounded(
+        self, centers: FloatArray, with_inertia: bool, tick: Tick | None
+    ) -> Partials:
+        known = self.bounds
+        if known is None or len(known.centers) != len(centers):
+            known = Bounds.unknown(centers, self.n_points)
+        self.bounds = None  # what an interrupted pass leaves is of no use
+        moved, others = known.moves(centers)
+        kernel, weights = bounded_kernel(self.values.dtype.name), self._weights()
 
-        None where so little is left that rounding would show.
-        """
-        mean, about_mean = self._moments
-        with np.errstate(over="ignore", invalid="ignore"):
-            means = partials.sums - partials.weights[:, None] * mean
-            away = centers - mean
-            gained = 2.0 * means * away - partials.weights[:, None] * away**2
-            inertia = about_mean - float(gained.sum())
-            largest = about_mean + float(partials.weights.sum() * (mean**2).sum())
-        # What overflowed is NaN or infinite, and not trusted either.
-        return inertia if _MIN_LEFT * largest < inertia < np.inf else None
+        def task(start: int, stop: int) -> Partials:
+            sums = np.empty_like(centers)
+            totals = np.empty(len(centers))
+            inertia = kernel(
+                self.values, weights, centers, start, stop, moved, others, known.labels,
+                known.upper, known.lower, with_inertia, sums, totals,
+            )  # fmt: skip
+            return Partials(sums, totals, inertia)
 
-    @cached_property
-    def _moments(self) -> tuple[FloatArray, float]:
-        """Mean of the points, and the weighted sum of their squared distances to it."""
-        origin = self._accumulate(np.zeros((1, self.n_features)), False, None)
-        mean = origin.sums[0] / origin.weights[0]
-        return mean, self._accumulate(mean[None], True, None).inertia
+        partials = self._fold(task, Partials.merge, len(centers), tick)
+        self.bounds = replace(known, centers=centers.copy())
+        return partials
 
     def assign(
         self,
@@ -115,6 +179,9 @@ class CpuPoints:
         if cells is not None:
             cells.assign(centers, labels, first_label, tick)
             return labels
+        if self.bounds is not None and np.array_equal(self.bounds.centers, centers):
+            np.add(self.bounds.labels, first_label, out=labels, casting="unsafe")
+            return labels
         kernel = self._kernel("assign", labels.dtype.name)
 
         def task(start: int, stop: int) -> None:
@@ -122,6 +189,25 @@ class CpuPoints:
 
         self._fold(task, lambda a, b: None, len(centers), tick)
         return labels
+
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """See `Points.label`."""
+        if self.repeated:
+            return self.assign(centers, tick=tick), self.accumulate(centers).inertia
+        kernel = self._kernel("assign", "int32")
+        labels = np.empty(self.n_points, np.int32)
+
+        def task(start: int, stop: int) -> float:
+            part = slice(start, stop)
+            distances = np.empty(stop - start)
+            kernel(
+                self.values[part], centers, 0, stop - start, self.unroll, 0, labels[part], distances
+            )
+            if self.weights is not None:
+                distances *= self.weights[part]
+            return float(distances.sum())
+
+        return labels, self._fold(task, operator.add, len(centers), tick)
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Points.farthest`."""
@@ -150,14 +236,14 @@ class CpuPoints:
         """Cells of these points, where they are faster for so many centres."""
         if not self.repeated or self.weights is None or not worthwhile(self.values):
             return None
-        if not MIN_CLUSTERS <= n_clusters <= MAX_CLUSTERS:
+        if n_clusters > MAX_CLUSTERS:
             return None
         if self.cells is None:
             self.cells = Cells(self.values, self.weights, self.n_threads)
         return self.cells
 
     def _kernel(self, name: str, out: str = "") -> Any:
-        return lloyd.kernel_for(name, self.values.dtype.name, self.n_features, out)
+        return _kernel_for(name, self.values.dtype, self.n_features, out)
 
     def _weights(self) -> FloatArray:
         return _NONE if self.weights is None else self.weights
@@ -170,22 +256,27 @@ class CpuPoints:
         tick: Tick | None,
     ) -> T:
         """Results of ``task(start, stop)`` of all chunks, merged in their order."""
-        step = chunk_size(self.n_features, n_clusters)
+        step = chunk_of(self.n_points, self.n_features, n_clusters)
         total: list[T] = []
 
         def consume(chunk: int, result: T) -> None:
             total[:] = [merge(total[0], result)] if total else [result]
 
         n = self.n_points
-        with nullcontext() if self.unroll else one_blas_thread():
-            run_chunks(
-                lambda chunk: task(chunk * step, min((chunk + 1) * step, n)),
-                -(-n // step),
-                self.n_threads,
-                consume,
-                None if tick is None else lambda done: tick(min(done * step, n), n),
-            )
+        run_chunks(
+            lambda chunk: task(chunk * step, min((chunk + 1) * step, n)),
+            -(-n // step),
+            self.n_threads,
+            consume,
+            None if tick is None else lambda done: tick(min(done * step, n), n),
+        )
         return total[0]
+
+
+# Types take longer to compare than small problems to solve.
+@cache
+def _kernel_for(name: str, dtype: np.dtype[Any], n_features: int, out: str) -> Any:
+    return lloyd.kernel_for(name, dtype.name, n_features, out)
 
 
 def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
@@ -193,22 +284,40 @@ def _joined(a: list[FloatArray], b: list[FloatArray]) -> list[FloatArray]:
 
 
 class CpuSampler:
-    """Sampler of k-means++, which keeps every point's distance to its closest centre."""
+    """Sampler of k-means++, which keeps every point's distance to its closest centre.
+
+    A new centre is brought in by the next pass over the points: until then only the
+    chunks in which points are drawn need know of it.
+    """
 
     def __init__(self, points: CpuPoints) -> None:
         self.points = points
         self.closest = np.full(points.n_points, np.inf)
-        self.step = chunk_size(points.n_features, 1)
-        self.chunk_totals = _NONE
+        self.step = chunk_of(points.n_points, points.n_features, 1)
+        self.added = self.candidates = np.empty((0, points.n_features))
+        self.chunk_totals = self.candidate_totals = np.empty((0, 0))
 
     def add(self, center: FloatArray, tick: Tick | None = None) -> float:
         """See `Sampler.add`."""
-        self.chunk_totals = self._totals(center[None], True, tick)[:, 0]
+        asked = np.flatnonzero((self.candidates == center).all(axis=1))
+        if len(asked) == 0:
+            self.potentials(center[None], tick)
+            asked = np.zeros(1, np.intp)
+        self.chunk_totals = self.candidate_totals[:, asked[0]]
+        self.added = center[None].astype(np.float64)
+        self.candidates = self.candidates[:0]
         return float(np.cumsum(self.chunk_totals)[-1])
 
     def potentials(self, candidates: FloatArray, tick: Tick | None = None) -> FloatArray:
         """See `Sampler.potentials`."""
-        potentials: FloatArray = np.cumsum(self._totals(candidates, False, tick), axis=0)[-1]
+
+        def task(start: int, stop: int) -> list[FloatArray]:
+            return [self._pass(candidates, start, stop)]
+
+        totals: list[FloatArray] = self.points._fold(task, _joined, 1, tick)
+        self.candidate_totals = np.stack(totals)
+        self.candidates, self.added = candidates, self.added[:0]
+        potentials: FloatArray = np.cumsum(self.candidate_totals, axis=0)[-1]
         return potentials
 
     def draw(self, thresholds: FloatArray) -> Array:
@@ -216,29 +325,25 @@ class CpuSampler:
         points = self.points
         ends = np.cumsum(self.chunk_totals)
         rows = np.empty(len(thresholds), np.int64)
-        for i, threshold in enumerate(thresholds):
-            chunk = min(int(np.searchsorted(ends, threshold)), len(ends) - 1)
+        chunks = np.minimum(np.searchsorted(ends, thresholds), len(ends) - 1)
+        for chunk in np.unique(chunks):
             part = slice(chunk * self.step, min((chunk + 1) * self.step, points.n_points))
+            self._pass(self.candidates[:0], part.start, part.stop)
             masses = self.closest[part]
             if points.weights is not None:
                 masses = masses * points.weights[part]
             before = ends[chunk - 1] if chunk else 0.0
-            row = int(np.searchsorted(np.cumsum(masses), threshold - before))
-            rows[i] = part.start + min(row, len(masses) - 1)
+            here = np.flatnonzero(chunks == chunk)
+            found = np.searchsorted(np.cumsum(masses), thresholds[here] - before)
+            rows[here] = part.start + np.minimum(found, len(masses) - 1)
         return points.values[rows]
 
-    def _totals(self, candidates: FloatArray, update: bool, tick: Tick | None) -> FloatArray:
+    def _pass(self, candidates: FloatArray, start: int, stop: int) -> FloatArray:
+        """Bring what was added into a chunk; return what each candidate would leave there."""
         points = self.points
-        kernel = points._kernel("potentials")
-        weights = points._weights()
-
-        def task(start: int, stop: int) -> list[FloatArray]:
-            totals = np.empty(len(candidates))
-            kernel(
-                points.values, weights, candidates, start, stop, points.unroll,
-                self.closest, update, totals,
-            )  # fmt: skip
-            return [totals]
-
-        totals: list[FloatArray] = points._fold(task, _joined, 1, tick)
-        return np.stack(totals)
+        totals = np.empty(len(candidates))
+        points._kernel("potentials")(
+            points.values, points._weights(), self.added, candidates, start, stop, points.unroll,
+            self.closest, totals,
+        )  # fmt: skip
+        return totals

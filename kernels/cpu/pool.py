@@ -103,6 +103,12 @@ def run_chunks(
     worked on, and at the end. An exception of any of the three, or Ctrl-C, stops the run after the
     chunks in work.
     """
+    if n_chunks == 1:
+        # Of little work the better part would be to share it.
+        consume(0, task(0))
+        if tick is not None:
+            tick(1)
+        return
     run: _Run[Any] = _Run(task, n_chunks, consume)
     n_helpers = min(n_threads, n_chunks) - 1
     helpers = _pool.submit(run.help, n_helpers) if n_helpers > 0 else []

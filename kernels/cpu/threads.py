@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -44,8 +45,12 @@ def usable_threads() -> int:
     return available if quota is None else max(1, min(available, math.ceil(quota)))
 
 
+@cache
 def _cgroup_quota() -> float | None:
-    """Processors that Linux control groups grant (version 2, then 1), or None."""
+    """Processors that Linux control groups grant (version 2, then 1), or None.
+
+    Read once: to read it takes longer than to cluster a small batch.
+    """
     root = Path("/sys/fs/cgroup")
     try:
         limit, period = (root / "cpu.max").read_text().split()

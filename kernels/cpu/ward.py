@@ -281,16 +281,20 @@ def follow_chain(
         heights[0, step], heights[1, step] = high, low
         bright, dark = (i, j) if brighter(centers, nodes, i, j) else (j, i)
         heights[2, step], heights[d + 3, step] = centers[d + 1, bright], centers[d + 1, dark]
-        heights[3 : d + 3, step], heights[d + 4 :, step] = centers[:d, bright], centers[:d, dark]
+        for f in range(d):  # slices would take seconds more to compile
+            heights[f + 3, step], heights[f + d + 4, step] = centers[f, bright], centers[f, dark]
         i, j = min(i, j), max(i, j)
         merge(sums, weights, i, j)
         nodes[i] = m + step
         place(sums, weights, luminance, i, centers)
         # The last cluster moves to the place that is free now.
         n -= 1
-        sums[:, :, j], weights[j], nodes[j] = sums[:, :, n], weights[n], nodes[n]
-        centers[:, j] = centers[:, n]
-        centers[:d, n] = FAR
+        weights[j], nodes[j] = weights[n], nodes[n]
+        for f in range(d + 2):
+            centers[f, j] = centers[f, n]
+        for f in range(d):
+            sums[0, f, j], sums[1, f, j] = sums[0, f, n], sums[1, f, n]
+            centers[f, n] = FAR
         for t in range(length):
             if chain[t] == n:
                 chain[t] = j

@@ -166,6 +166,10 @@ class CudaPoints:
         outbox.flush()
         return labels
 
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Any, float]:
+        """See `Points.label`."""
+        return self.assign(centers, tick=tick), self.accumulate(centers).inertia
+
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Points.farthest`."""
         total: Farthest | None = None
