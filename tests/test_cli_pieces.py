@@ -184,7 +184,7 @@ def test_predict_one_in_pieces(here, capsys, little_memory):
     [
         (("fit", "a.tif", "--model", "m.png"), 1, "has the suffix '.png'"),
         (("fit", "a.tif"), 2, "Missing option '--model'"),
-        (("fit", "a.tif", "none.tif", "--model", "m.json"), 1, "none.tif: no such file"),
+        (("fit", "a.tif", "none.tif", "--model", "n.json"), 1, "none.tif: no such file"),
         (("predict", "m.json", "a.tif", "a.tif", "--out-dir", "o"), 1, "more than one input"),
         (("predict", "m.json", "a.tif", "b.tif", "--out-dir", "o", "--mask", "a.tif"), 2,
          "--mask is for a single INPUT"),

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -180,6 +181,10 @@ def test_a_full_disk_leaves_the_old_output(here, output):
 def long_job(here):
     """A job of many passes, as a process, once it is at work."""
     np.save("in.npy", RNG.normal(0, 1, (1500, 1000, 3)).astype(np.float32))
+    with warnings.catch_warnings():  # kernels are compiled here, where nobody waits
+        warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
+        fastseg.segment_file("in.npy", "warm.npy", 60, max_iter=1)
+    (here / "warm.npy").unlink()
     command = [sys.executable, "-c", PROGRAM, "segment", "in.npy", "out.tif", "-k", "60"]
     command += ["--tol", "0", "--max-iter", "100000", "--overwrite", "--preview", "p.png"]
     # A shell's job in the background ignores Ctrl-C, and so would its children.

@@ -283,7 +283,7 @@ def _tile_of(plan: LabelPlan) -> tuple[int, int]:
         return _side_of(rows), side
     # Blocks are whole rows: a region will be as many of them as a tile is high.
     row_bytes = width * (1 if plan.like is None else plan.like.pixel_bytes)
-    most = 2 * REGION_BYTES // row_bytes
+    most = REGION_BYTES // row_bytes
     height = next((s for s in _SIDES if s <= most), _SIDES[-1])
     return min(height, -(-plan.grid[-2] // 16) * 16), side
 
