@@ -18,43 +18,56 @@ if TYPE_CHECKING:
     from .dispatch import available_backends
     from .distances import distance_map
     from .estimator import KMeans
+    from .file_options import FileOptions
     from .functional import k_means
     from .minibatch_estimator import MiniBatchKMeans
-    from .model import Model, Segmentation, load_model
+    from .model import Model, load_model
     from .pipeline import segment
     from .progress import Stopped
     from .report_picture import report
+    from .segmentation import Segmentation
     from .solver import ConvergenceWarning
     from .specks import remove_specks
+    from .streamed_predict import FileLabels, predict_file
+    from .streaming import FileSegmentation, fit_files, segment_file
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
+    "FileLabels": "streamed_predict",
+    "FileOptions": "file_options",
+    "FileSegmentation": "streaming",
     "KMeans": "estimator",
     "MiniBatchKMeans": "minibatch_estimator",
     "Model": "model",
     "Objects": "components",
     "Scan": "choosing_k",
-    "Segmentation": "model",
+    "Segmentation": "segmentation",
     "Stopped": "progress",
     "available_backends": "dispatch",
     "compare": "comparison",
     "dendrogram": "dendrogram_picture",
     "distance_map": "distances",
+    "fit_files": "streaming",
     "k_means": "functional",
     "load_model": "model",
     "objects": "components",
+    "predict_file": "streamed_predict",
     "remove_specks": "specks",
     "report": "report_picture",
     "scan": "choosing_k",
     "segment": "pipeline",
+    "segment_file": "streaming",
 }
 
 __all__ = [
     "Comparison",
     "ConvergenceWarning",
+    "FileLabels",
+    "FileOptions",
+    "FileSegmentation",
     "KMeans",
     "MiniBatchKMeans",
     "Model",
@@ -67,13 +80,16 @@ __all__ = [
     "compare",
     "dendrogram",
     "distance_map",
+    "fit_files",
     "k_means",
     "load_model",
     "objects",
+    "predict_file",
     "remove_specks",
     "report",
     "scan",
     "segment",
+    "segment_file",
 ]
 
 # Python started in the root of a checkout imports this folder, where the

@@ -17,10 +17,10 @@ from .image_views import draw_plane, label_colors, original, planes_of, segmente
 from .io import Image, StrPath
 from .kernels.backend import Backend, FloatArray, Problem
 from .methods import mean_values
-from .model import Segmentation
 from .pipeline import segment
 from .pixels import Pixels, as_pixels, read_files
 from .progress import Callback, Progress
+from .segmentation import Segmentation
 from .summary import summarize
 from .validity import adjusted_rand
 from .ward import MAX_VALUES

@@ -11,7 +11,7 @@ import numpy as np
 
 from .class_names import label_names
 from .kernels.backend import Array, FloatArray
-from .model import Segmentation
+from .segmentation import Segmentation
 
 # cc3d's words for how many axes two neighbours may differ in.
 _CONNECTIVITIES = {2: (4, 8), 3: (6, 18, 26)}

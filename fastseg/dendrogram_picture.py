@@ -11,7 +11,7 @@ from .drawing import check_plot, new_figure, save_figure
 from .io import StrPath
 from .kernels.backend import Array, FloatArray
 from .methods import mean_values
-from .model import Segmentation
+from .segmentation import Segmentation
 from .ward import WardTree
 
 if TYPE_CHECKING:

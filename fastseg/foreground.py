@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.backend import Backend
+from .kernels.backend import Array, Backend, FloatArray
 from .optimal_1d import optimal_1d
 from .pixels import Pixels
 from .progress import Progress
@@ -34,27 +34,48 @@ def keep_foreground(
     """
     if foreground is None:
         return pixels, None
-    if not isinstance(foreground, str) or foreground != "auto":
-        raise ValueError(f"foreground must be 'auto' or None, got {foreground!r}")
-    if pixels.values.shape[1] != 1:
-        raise ValueError(
-            f"foreground='auto' is for one channel, but the image has {pixels.values.shape[1]};"
-            " segment one of them with n_clusters=1 (-k 1) and this foreground: its labels are the"
-            " mask for all"
-        )
+    check_foreground(foreground, pixels.values.shape[1])
     values, weights, _ = count_pixels(
         pixels.values, backend, n_threads=n_threads, progress=progress
     )
+    assert weights is not None  # one channel is always counted
+    first = foreground_of(values, weights, foreground, n_threads=n_threads, progress=progress)
+    bright = pixels.values[:, 0] >= values[first, 0]
+    kept = np.ones(pixels.layout, bool) if pixels.kept is None else pixels.kept.copy()
+    kept[kept] = bright
+    threshold = float(pixels.in_units(values[first : first + 1])[0, 0])
+    return replace(pixels, values=pixels.values[bright], kept=kept), threshold
+
+
+def check_foreground(foreground: Any, n_channels: int) -> None:
+    """Refuse a rule that there is not, or that is not for so many channels."""
+    if foreground is None:
+        return
+    if not isinstance(foreground, str) or foreground != "auto":
+        raise ValueError(f"foreground must be 'auto' or None, got {foreground!r}")
+    if n_channels != 1:
+        raise ValueError(
+            f"foreground='auto' is for one channel, but the image has {n_channels};"
+            " segment one of them with n_clusters=1 (-k 1) and this foreground: its labels are the"
+            " mask for all"
+        )
+
+
+def foreground_of(
+    values: Array,
+    weights: FloatArray,
+    foreground: Any,
+    *,
+    n_threads: int | None,
+    progress: Progress,
+) -> int:
+    """Index of the first of the distinct values (m, 1), ascending, that is in the foreground."""
+    if foreground is None:
+        return 0
     if len(values) < 2:
         raise ValueError(
             "foreground='auto' needs at least two distinct values, but all pixels equal"
             f" {values[0, 0]}; leave it out"
         )
-    assert weights is not None  # one channel is always counted
     optimum = optimal_1d(values[:, 0], weights, 2, n_threads=n_threads, progress=progress)
-    least = values[optimum.starts(2)[1]]
-    bright = pixels.values[:, 0] >= least[0]
-    kept = np.ones(pixels.layout, bool) if pixels.kept is None else pixels.kept.copy()
-    kept[kept] = bright
-    threshold = float(pixels.in_units(least[None])[0, 0])
-    return replace(pixels, values=pixels.values[bright], kept=kept), threshold
+    return int(optimum.starts(2)[1])

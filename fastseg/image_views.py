@@ -10,8 +10,8 @@ import numpy as np
 
 from .io.image import Geometry
 from .kernels.backend import Array
-from .model import Segmentation
 from .pixels import Pixels, as_pixels
+from .segmentation import Segmentation
 
 _LONGEST = 1600  # pixels drawn along a side
 _LEFT_OUT = "#e4e4e7"

@@ -35,18 +35,18 @@ class Labelled:
     distances: Array | None = None
 
 
-def choose_start_label(start_label: Any, pixels: Pixels) -> int:
+def choose_start_label(start_label: Any, may_leave_out: bool, n_left_out: int) -> int:
     """First cluster's label: as asked, else 1 where pixels can be left out, else 0."""
     if start_label is None:
-        return 0 if pixels.kept is None and not pixels.has_background else 1
+        return int(may_leave_out)
     if not isinstance(start_label, (int, np.integer)) or isinstance(start_label, bool):
         raise TypeError(f"start_label must be 0, 1 or None, got {start_label!r}")
     if start_label not in (0, 1):
         raise ValueError(f"start_label must be 0, 1 or None, got {start_label!r}")
-    if start_label == 0 and pixels.n_left_out:
+    if start_label == 0 and n_left_out:
         raise ValueError(
-            f"start_label=0 cannot be used: {pixels.n_left_out} pixels are left out, and their"
-            " label is 0; use start_label=1"
+            f"start_label=0 cannot be used: {n_left_out} pixels are left out, and their label is 0;"
+            " use start_label=1"
         )
     return int(start_label)
 

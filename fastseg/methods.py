@@ -134,7 +134,7 @@ def find_clusters(
         progress=progress,
     )
     run = fit.run
-    warn_of(run, max_iter, stacklevel=4)
+    warn_of(run, max_iter, stacklevel=5)
     return Found(run.centers, fit.points, run.n_iter, run.converged, run.init_centers)
 
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from .class_names import check_names
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .foreground import keep_foreground
 from .kernels.backend import Array, FloatArray, Problem
 from .labelling import Labelled, choose_start_label, label_pixels, label_values, pixel_distances
-from .matching import Profile, check_match, matched, profile_from
-from .pixels import Pixels, as_pixels
+from .matching import Profile, check_match, matched
+from .model_file import read_model, write_model
+from .pixels import as_pixels
 from .progress import Callback, Progress
-from .standardizing import Standardized, moments_from
+from .standardizing import Standardized
 from .summary import count_pixels
-from .ward import WardTree
-
-_FORMAT = "fastseg-model"
-_VERSION = 1
 
 
 @dataclass(eq=False)
@@ -160,23 +156,20 @@ class Model:
         check_match(match, self.profile)
         progress = Progress(callback)
         pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels)
-        self._check(pixels, allow_dtype or match is not None)
+        self.check_image(pixels.dtype, pixels.values.shape[1], allow_dtype or match is not None)
         n, d = pixels.values.shape
         problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
         choice = choose_backend(problem, backend)
         how: dict[str, Any] = {"n_threads": n_threads, "progress": progress}
         pixels, threshold = keep_foreground(pixels, foreground, choice.backend, **how)
-        fixed = 0 if self.fixed_start and self.start_label == 0 else None
-        first = max(self.start_label, choose_start_label(fixed, pixels))
+        first = self.first_label(pixels.may_leave_out, pixels.n_left_out)
         values, weights, counter = count_pixels(pixels.values, choice.backend, **how)
-        fit = matched(match, pixels.in_units(values), weights, self.profile)
-        space = self.space
+        fit = None
+        if match is not None:
+            fit = matched(match, pixels.in_units(values), weights, self.profile)
 
         def forward(values: Array) -> Array:
-            fitted = fit(pixels.in_units(values))
-            if match is not None and self.color_space != "rgb" and self.moments is None:
-                fitted = np.clip(fitted, 0.0, space.full)  # beyond there are no colours
-            return space.forward(fitted)
+            return self.forward(pixels.in_units(values), fit)
 
         table = None
         if counter is not None:
@@ -204,20 +197,34 @@ class Model:
             return Standardized(moments=self.moments)
         return find_color_space(self.color_space, np.dtype(self.dtype), self.n_channels)
 
-    def _check(self, pixels: Pixels, allow_dtype: bool) -> None:
-        n_channels = pixels.values.shape[1]
+    def check_image(self, dtype: np.dtype[Any], n_channels: int, allow_dtype: bool) -> None:
+        """Raise ValueError for an image whose values or channels are not those of the fitted."""
         if n_channels != self.n_channels:
             raise ValueError(
                 f"the image has {_channels(n_channels)}, but the model was fitted to"
                 f" {_channels(self.n_channels)}"
             )
-        ours, theirs = np.dtype(self.dtype), pixels.dtype.newbyteorder("=")
+        ours, theirs = np.dtype(self.dtype), dtype.newbyteorder("=")
         if ours != theirs and not (ours.kind == theirs.kind == "f") and not allow_dtype:
             raise ValueError(
                 f"the image is {theirs}, but the model was fitted to {ours}, whose values may be"
                 " on another scale; convert the image, or pass allow_dtype=True (--allow-dtype)"
                 " to take its values as they are"
             )
+
+    def first_label(self, may_leave_out: bool, n_left_out: int) -> int:
+        """Label of the first cluster in another image."""
+        fixed = 0 if self.fixed_start and self.start_label == 0 else None
+        return max(self.start_label, choose_start_label(fixed, may_leave_out, n_left_out))
+
+    def forward(self, values: Array, fit: Callable[[Array], Array] | None = None) -> Array:
+        """Values (n, channels) in image units where distances are taken, fitted by ``fit``."""
+        if fit is None:
+            return self.space.forward(values)
+        fitted = fit(values)
+        if self.color_space != "rgb" and self.moments is None:
+            fitted = np.clip(fitted, 0.0, self.space.full)  # beyond there are no colours
+        return self.space.forward(fitted)
 
     def palette(self, start_label: int | None = None) -> Array:
         """Colours (n_label_values, 3) uint8 of the labels: their clusters' mean colours.
@@ -252,92 +259,7 @@ class Model:
         OSError
             If the file cannot be written.
         """
-        from .io.atomic import atomic_write
-
-        fields = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "n_clusters": self.n_clusters,
-            "n_channels": self.n_channels,
-            "dtype": self.dtype,
-            "color_space": self.color_space,
-            "method": self.method,
-            "channel_axis": self.channel_axis,
-            "axis_rule": self.axis_rule,
-            "start_label": self.start_label,
-            "fixed_start": self.fixed_start,
-            "inertia": self.inertia,
-            "n_iter": self.n_iter,
-            "converged": self.converged,
-            "value_range": self.value_range.tolist(),
-            "names": None if self.names is None else list(self.names),
-            "moments": None if self.moments is None else self.moments.tolist(),
-            "profile": None if self.profile is None else self.profile.as_dict(),
-            "counts": self.counts.tolist(),
-            "centers": self.centers.tolist(),
-            "space_centers": self.space_centers.tolist(),
-        }
-        text = json.dumps(fields, indent=1, allow_nan=False)
-        with atomic_write(path, overwrite=overwrite) as file:
-            file.write(text.encode() + b"\n")
-
-
-@dataclass(eq=False)
-class Segmentation(Model):
-    """Result of `segment`: a fitted model, and the labels of its image.
-
-    Attributes
-    ----------
-    labels : ndarray of the image's grid
-        Label of each pixel in the smallest unsigned type: ``start_label`` for the
-        first cluster, 0 for pixels left out.
-    n_left_out : int
-        Pixels left out.
-    backend, reason : str
-        Where it was computed, and why there.
-    seconds : dict of str to float
-        Seconds spent in each stage: count, fit (choosing k, starts and iterations), labels.
-    init_centers : ndarray of shape (n_clusters, n_channels)
-        Starting centres of the best run, in the order in which they were drawn.
-    chosen_k_reason : str or None
-        Why there are so many clusters, where their number was chosen.
-    foreground : float or None
-        Smallest value of the foreground, where one was asked for.
-    tree : WardTree or None
-        With ``method="ward"`` the tree that was cut: its leaves, their counts, and the
-        ``linkage``. The labels come from it, while `predict` goes by the nearest centre,
-        which need not be the same for pixels between two clusters.
-    """
-
-    labels: Array = field(kw_only=True)
-    n_left_out: int = field(kw_only=True)
-    backend: str = field(kw_only=True)
-    reason: str = field(kw_only=True)
-    seconds: dict[str, float] = field(kw_only=True, repr=False)
-    init_centers: FloatArray | None = field(kw_only=True, repr=False)
-    chosen_k_reason: str | None = field(default=None, kw_only=True)
-    foreground: float | None = field(default=None, kw_only=True)
-    tree: WardTree | None = field(default=None, kw_only=True, repr=False)
-
-    @property
-    def linkage(self) -> FloatArray:
-        """Linkage matrix of ``tree`` (m - 1, 4) for `scipy.cluster.hierarchy`, see `WardTree`."""
-        if self.tree is None:
-            raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
-        return self.tree.linkage
-
-    def recolor(self) -> Array:
-        """Image in which every pixel has its cluster's mean, in the image's type and shape.
-
-        Integer types are rounded; pixels left out are 0, or NaN in float images.
-        """
-        dtype = np.dtype(self.dtype)
-        rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
-        empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
-        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
-        if self.channel_axis is None:
-            return picture[..., 0]
-        return np.moveaxis(picture, -1, self.channel_axis)
+        write_model(path, self, overwrite=overwrite)
 
 
 def load_model(path: str | PathLike[str]) -> Model:
@@ -360,69 +282,7 @@ def load_model(path: str | PathLike[str]) -> Model:
     ValueError
         If it is no model of this version.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            fields = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a fastseg model: it is no JSON ({error})") from None
-    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a fastseg model")
-    if fields.get("version") != _VERSION:
-        raise ValueError(
-            f"{path} is a model of format version {fields.get('version')!r}, but this fastseg"
-            f" reads version {_VERSION}; upgrade fastseg"
-        )
-    try:
-        return _from_fields(fields)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path} is a damaged fastseg model: {what}") from None
-
-
-def _from_fields(fields: dict[str, Any]) -> Model:
-    centers, space_centers = (
-        np.array(fields[name], np.float64) for name in ("centers", "space_centers")
-    )
-    counts = np.array(fields["counts"], np.int64)
-    value_range = np.array(fields["value_range"], np.float64)
-    if centers.ndim != 2 or 0 in centers.shape or not np.isfinite(centers).all():
-        raise ValueError("its centers are no finite matrix")
-    k, d = centers.shape
-    if (k, d) != (fields["n_clusters"], fields["n_channels"]):
-        raise ValueError("its centers do not match n_clusters and n_channels")
-    if space_centers.shape != (k, d) or not np.isfinite(space_centers).all():
-        raise ValueError("its space_centers are no finite matrix like its centers")
-    if counts.shape != (k,) or value_range.shape != (d, 2):
-        raise ValueError("its counts or value_range do not match its centers")
-    if fields["start_label"] not in (0, 1):
-        raise ValueError("its start_label is neither 0 nor 1")
-    for name, word in (("axis_rule", "auto"), ("channel_axis", None)):
-        if not isinstance(fields[name], (int, type(None))) and fields[name] != word:
-            raise ValueError(f"its {name} is {fields[name]!r}")
-    if (counts < 0).any():
-        raise ValueError("its counts are negative")
-    if np.dtype(fields["dtype"]).kind not in "biuf":
-        raise ValueError(f"its dtype is {fields['dtype']!r}")
-    find_color_space(fields["color_space"], np.dtype(fields["dtype"]), d)
-    return Model(
-        centers=centers,
-        space_centers=space_centers,
-        counts=counts,
-        dtype=str(fields["dtype"]),
-        value_range=value_range,
-        channel_axis=fields["channel_axis"],
-        start_label=int(fields["start_label"]),
-        method=str(fields["method"]),
-        color_space=str(fields["color_space"]),
-        inertia=float(fields["inertia"]),
-        n_iter=int(fields["n_iter"]),
-        converged=bool(fields["converged"]),
-        axis_rule=fields["axis_rule"],
-        fixed_start=bool(fields["fixed_start"]),
-        names=check_names(fields.get("names"), k),
-        moments=moments_from(fields.get("moments"), d),
-        profile=profile_from(fields.get("profile"), d),
-    )
+    return Model(**read_model(path))
 
 
 def _channels(n: int) -> str:

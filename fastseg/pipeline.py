@@ -5,32 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from .class_names import check_names
-from .color import color_space as find_color_space
-from .color import label_order
 from .dispatch import choose_backend
+from .fitting import Asked, fit_clusters
 from .foreground import keep_foreground
-from .init_centers import check_random_state
 from .kernels.backend import Problem
-from .labelling import choose_start_label, label_pixels, label_type, label_values
-from .matching import Profile
-from .methods import (
-    DEFAULT_INIT,
-    check_prototypes,
-    choose_method,
-    find_clusters,
-    mean_values,
-    measure,
-)
-from .model import Segmentation
+from .labelling import choose_start_label, label_pixels
+from .methods import DEFAULT_INIT
 from .pixels import as_pixels
 from .progress import Callback, Clock, Progress
-from .solver import check_parameters
-from .standardizing import Standardized, check_standardize, moments
-from .summary import check_distinct, count_pixels
-from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
+from .segmentation import Segmentation
+from .summary import count_pixels
 
 
 def segment(
@@ -162,92 +146,38 @@ def segment(
     where pixels hardly repeat, 8 bytes a pixel for starts that are drawn; and a copy of
     the kept pixels where some are left out or the channels are not the last axis.
     """
-    if callable(init):
-        raise TypeError("init must be 'k-means++', 'random' or an array of centres, not a function")
-    names = check_names(names)
-    check_standardize(standardize, color_space)
+    asked = Asked(
+        n_clusters, method, init, n_init, max_iter, tol, random_state, color_space, standardize,
+        names, keep_profile, prototypes,
+    )  # fmt: skip
+    asked.check()
     progress = Progress(callback)
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
-    space = find_color_space(color_space, pixels.dtype, d)
-    auto = isinstance(n_clusters, str) and n_clusters == "auto"
-    if auto:
-        check_named_init(init)
-    k: Any = AUTO_RANGE[-1] if auto else n_clusters
-    start, n_runs = check_parameters(k, init, n_init, max_iter, tol, d)
-    generator = check_random_state(random_state)
-    choice = choose_backend(Problem(n, d, k, pixels.values.dtype.name), backend)
+    task = asked.of(pixels.dtype, d)
+    choice = choose_backend(Problem(n, d, task.n_most, pixels.values.dtype.name), backend)
 
     clock = Clock()
     pixels, threshold = keep_foreground(
         pixels, foreground, choice.backend, n_threads=n_threads, progress=progress
     )
-    n = len(pixels.values)
-    first_label = choose_start_label(start_label, pixels)
+    first_label = choose_start_label(start_label, pixels.may_leave_out, pixels.n_left_out)
     stored, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
     # Stored integers are counted and looked up as such; what is scaled, to float64, are
     # their distinct values alone, so that centres and labels are those of the scaled image.
-    values = pixels.in_units(stored)
-    if standardize:
-        space = Standardized(moments=moments(values, weights))
-    profile = Profile.of(values, weights).thinned() if keep_profile or d == 1 else None
-    clock.stop("count")
-    k_reason = None
-    if auto:
-        k, k_reason = choose_n_clusters(
-            values, weights, method=method, space=space, init=init, n_init=n_init,
-            max_iter=max_iter, tol=tol, random_state=random_state, backend=choice.backend,
-            n_threads=n_threads, progress=progress,
-        )  # fmt: skip
-        clock.stop("scan")
-    check_distinct(values, weights, k)
-    names = check_names(names, k)
-    prototypes = check_prototypes(prototypes, method, k)
-
-    n_distinct = None if weights is None else len(values)
-    method = choose_method(
-        method, d, n_distinct, k, init=init, n_init=n_init, max_iter=max_iter, tol=tol
-    )
-    found = find_clusters(
-        method,
-        space.forward(values),
-        weights,
-        k,
-        init=space.forward(start) if isinstance(start, np.ndarray) else start,
-        n_init=n_runs,
-        max_iter=max_iter,
-        tol=tol,
-        random_state=generator,
-        backend=choice.backend,
-        n_threads=n_threads,
-        progress=progress,
-        prototypes=prototypes,
-    )
-    # In label order before the last assignment, so that it equals predict's.
-    means, partition = found.centers, found.labels
-    if space.name != "rgb":
-        nearest = found.points.assign(found.centers) if partition is None else partition
-        means = mean_values(values, weights, nearest, k)
-    order = label_order(means)
-    centers = np.ascontiguousarray(found.centers[order])
-    tick = progress.heartbeat("labels", 0, n)
+    fitted = fit_clusters(
+        task, pixels.in_units(stored), weights, backend=choice.backend, n_threads=n_threads,
+        progress=progress, clock=clock,
+    )  # fmt: skip
     table = None
-    if partition is not None:
-        partition = np.argsort(order)[partition]
-        partials = measure(space.forward(values), weights, partition, centers)
-        table = (partition + first_label).astype(label_type(first_label + k - 1))
-    else:
-        partials = found.points.accumulate(centers, tick)
-        if counter is not None:
-            table = label_values(found.points, centers, first_label, tick)
+    if counter is not None or fitted.partition is not None:
+        table = fitted.table(first_label, progress)
     clock.stop("fit")
-
-    n_iter, converged, init_centers = found.n_iter, found.converged, found.init_centers
-    tree = found.tree
+    fields, centers, space = fitted.fields(), fitted.space_centers, fitted.space
     # What the points take beside their values is not needed to look labels up.
-    del found, weights
+    del fitted, weights
     labels = label_pixels(
         pixels, stored, counter, table, centers, first_label,
         forward=lambda part: space.forward(pixels.in_units(part)),
@@ -255,32 +185,19 @@ def segment(
     )  # fmt: skip
     clock.stop("labels")
     return Segmentation(
-        centers=means[order],
-        space_centers=centers,
-        counts=partials.weights.astype(np.int64),
+        **fields,
         dtype=pixels.dtype.name,
-        value_range=np.array([(c.min(), c.max()) for c in values.T], np.float64),
         channel_axis=pixels.channel_axis,
         start_label=first_label,
-        method=method,
         color_space=color_space,
-        inertia=partials.inertia,
-        n_iter=n_iter,
-        converged=converged,
         axis_rule=_axis_rule(channel_axis),
         fixed_start=start_label is not None,
-        names=names,
-        moments=space.moments if isinstance(space, Standardized) else None,
-        profile=profile,
         labels=pixels.to_grid(labels),
         n_left_out=pixels.n_left_out,
         backend=choice.backend.name,
         reason=choice.reason,
         seconds=clock.seconds,
-        chosen_k_reason=k_reason,
         foreground=threshold,
-        tree=tree,
-        init_centers=None if init_centers is None else space.backward(init_centers),
     )
 
 

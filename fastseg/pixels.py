@@ -50,6 +50,11 @@ class Pixels:
         """Pixels left out."""
         return 0 if self.kept is None else self.kept.size - len(self.values)
 
+    @property
+    def may_leave_out(self) -> bool:
+        """Whether a rule that leaves pixels out applies, or label 0 is kept free."""
+        return self.kept is not None or self.has_background
+
     def to_grid(self, labels: Array, empty: float = 0) -> Array:
         """Labels or values of the kept pixels on the grid, with ``empty`` for the others."""
         if self.kept is None:
@@ -106,10 +111,10 @@ def as_pixels(
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
     grid = values.shape[:-1]
-    kept = _both(valid, _mask_of(mask, grid))
+    kept = both(valid, _mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
-        kept = _both(kept, ~hidden)
+        kept = both(kept, ~hidden)
     # Medical volumes lie in memory with the first axis fastest. Of one channel nothing
     # depends on the order of the pixels, so they are taken as they lie.
     plane = values[..., 0]
@@ -117,19 +122,34 @@ def as_pixels(
     if turned:
         values, kept = plane.T[..., None], None if kept is None else kept.T
     layout, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
-    kept = _both(kept, _differs_from(values, nodata, layout, dtype, scale))
-    kept = _both(kept, _no_nan(values, layout))
-    if kept is not None:
-        values = values[kept.ravel()]
+    values, kept = those_kept(values, layout, kept, nodata, dtype, scale)
     if len(values) == 0:
         raise ValueError(
             "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
         )
-    values = np.ascontiguousarray(values)
     check_finite(values, "image")
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+
+
+def those_kept(
+    values: Array,
+    layout: tuple[int, ...],
+    kept: Array | None,
+    nodata: Any,
+    dtype: np.dtype[Any],
+    scale: Scale | None,
+) -> tuple[Array, Array | None]:
+    """Values (m, channels) of pixels (n, channels) that take part, and which those are.
+
+    Left out are those not ``kept`` so far, those of no data, and those with NaN.
+    """
+    kept = both(kept, _differs_from(values, nodata, layout, dtype, scale))
+    kept = both(kept, _no_nan(values, layout))
+    if kept is not None:
+        values = values[kept.ravel()]
+    return np.ascontiguousarray(values), kept
 
 
 def read_files(image: Any, mask: Any) -> tuple[Any, Any]:
@@ -162,7 +182,8 @@ def _channels_last(array: Array, axis: int | None) -> Array:
     return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
 
 
-def _both(a: Array | None, b: Array | None) -> Array | None:
+def both(a: Array | None, b: Array | None) -> Array | None:
+    """Pixels kept by two rules, each of which may keep all (None)."""
     if a is None or b is None:
         return b if a is None else a
     return a & b

@@ -52,6 +52,15 @@ class Progress:
 
         return tick
 
+    def heartbeat_at(self, stage: str, info: dict[str, Any] | None = None) -> Tick:
+        """Like `tick` with ``info``, and to be called whenever it suits."""
+
+        def tick(done: int, total: int) -> None:
+            if time.monotonic() - self.last >= _INTERVAL:
+                self.report(stage, done, total, info)
+
+        return tick
+
     def heartbeat(
         self, stage: str, done: int, total: int, info: dict[str, Any] | None = None
     ) -> Tick | None:
@@ -74,9 +83,9 @@ class Clock:
         self.start = self.last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
-        """End a stage; the next one begins."""
+        """End a stage, or some more of it; the next one begins."""
         now = time.perf_counter()
-        self.seconds[stage] = now - self.last
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
         self.last = now
 
     def result(self, inner: dict[str, float] | None = None) -> dict[str, float]:

@@ -24,8 +24,8 @@ from .image_views import (
 )
 from .io import Image, StrPath, read_channels, read_image
 from .kernels.backend import Array, FloatArray
-from .model import Segmentation
 from .pixels import Pixels
+from .segmentation import Segmentation
 from .summary import distinct_up_to
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import Array, Backend, FloatArray, Partials, Points, Tick
+from .kernels.backend import Array, Assignable, Backend, FloatArray, Partials, Points, Tick
 from .progress import Progress
 
 
@@ -40,7 +40,7 @@ class Run:
 
 
 def lloyd(
-    points: Points,
+    points: Assignable,
     init_centers: FloatArray,
     *,
     max_iter: int = 300,
@@ -93,7 +93,7 @@ def _same(a: Partials, b: Partials) -> bool:
 
 
 def _update(
-    points: Points, centers: FloatArray, partials: Partials, tick: Tick | None
+    points: Assignable, centers: FloatArray, partials: Partials, tick: Tick | None
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
@@ -242,7 +242,7 @@ def start_centers(
 
 
 def solve(
-    points: Points,
+    points: Assignable,
     draws: Draws,
     n_clusters: int,
     *,

@@ -115,8 +115,8 @@ class Sampler(Protocol):
         """Points (m, n_features) at which the running sum of w x d**2 reaches the thresholds."""
 
 
-class Points(Protocol):
-    """Points where a backend computes on them."""
+class Assignable(Protocol):
+    """Points that can be assigned to centres, all that Lloyd's iterations ask of them."""
 
     n_points: int
     n_features: int
@@ -138,11 +138,15 @@ class Points(Protocol):
         the points); without it an int32 array is made.
         """
 
-    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
-        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
-
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """Single points farthest from their nearest centres."""
+
+
+class Points(Assignable, Protocol):
+    """Points where a backend computes on them."""
+
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
 
     def sampler(self) -> Sampler:
         """Sampler over these points, with no centre yet."""
@@ -178,6 +182,7 @@ class Counter(Protocol):
         """Write ``table[i]`` into ``labels`` (n,) where a pixel is the i-th distinct value.
 
         To be called after `distinct`, for pixels that were counted; counting is over then.
+        A table that is given again is taken to be as it was.
         """
 
 

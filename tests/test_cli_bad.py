@@ -91,7 +91,7 @@ SEGMENT = ["segment", "in.png", "out.png"]
         ([*SEGMENT, "--nodata", "black"], "'black' is not a number"),
         ([*SEGMENT, "--init", "kmeans"], "k-means++ and random are taken"),
         ([*SEGMENT, "--max-pixels", "0"], "x>=1"),
-        (["predict", "model.json", "in.png"], "Missing argument 'OUTPUT'"),
+        (["predict", "model.json", "in.png"], "give INPUT and OUTPUT"),
     ],
 )
 def test_wrong_usage_is_2_and_points_at_the_help(here, capsys, args, words):

@@ -59,13 +59,21 @@ def test_without_colours_the_palette_is_a_grey_ramp(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["tif", "tiff", "TIF"])
 @pytest.mark.parametrize(("top", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16)])
-def test_tiff_holds_labels_as_grey_values(tmp_path, suffix, top, dtype):
+def test_tiff_without_colours_holds_labels_as_grey_values(tmp_path, suffix, top, dtype):
     labels = RNG.integers(0, top + 1, (11, 17)).astype(np.uint32)
     labels[0, 0] = top
-    write_labels(tmp_path / f"a.{suffix}", labels, colors=COLORS)
+    write_labels(tmp_path / f"a.{suffix}", labels)
     pixels = read_image(tmp_path / f"a.{suffix}").pixels
     np.testing.assert_array_equal(pixels, labels)
     assert pixels.dtype == dtype
+
+
+def test_tiff_holds_labels_as_values_and_colours_as_palette(tmp_path):
+    write_labels(tmp_path / "a.tif", LABELS, colors=COLORS)
+    with pillow.open(tmp_path / "a.tif") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), LABELS)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, COLORS[LABELS])
 
 
 @pytest.mark.parametrize("shape", [(11, 17), (3, 4, 5), (7,)])
@@ -84,7 +92,7 @@ def test_npy_holds_labels_of_any_shape_as_they_are(tmp_path, shape):
         ("a.png", LABELS, {"colors": np.zeros((257, 3), np.uint8)}, ".tif or .npy"),
         ("a.tif", np.full((2, 2), 65536), {}, "write them as .npy"),
         ("a.png", np.ones((2, 2, 2), int), {}, r"shape \(2, 2, 2\); write them as .npy"),
-        ("a.tif", np.ones((2, 2, 2), int), {}, r"shape \(2, 2, 2\); write them as .npy"),
+        ("a.tif", np.ones(5, int), {}, r"shape \(5,\); write them as .npy"),
         ("a.png", LABELS, {"colors": COLORS[:4]}, "4 colors, but labels up to 4"),
         ("a.png", LABELS, {"colors": COLORS.astype(int)}, "uint8"),
         ("a.png", LABELS.astype(float), {}, "integers"),
@@ -109,7 +117,7 @@ def test_what_does_not_fit_is_known_before_the_labels_are(tmp_path):
     with pytest.raises(ValueError, match=r"\.tif or \.npy"):
         check_labels(tmp_path / "a.png", 257)
     with pytest.raises(ValueError, match="two-dimensional"):
-        check_labels(tmp_path / "a.tif", 5, (3, 4, 5))
+        check_labels(tmp_path / "a.png", 5, (3, 4, 5))
 
 
 # Whole or absent

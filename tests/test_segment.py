@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
 
 import fastseg
-from fastseg.pipeline import label_order
+from fastseg.color import label_order
 
 GREY = np.array([[0, 0, 100], [200, 100, 0]], np.uint8)
 

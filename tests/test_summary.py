@@ -111,6 +111,29 @@ def test_bytes_of_the_colour_table_carry_over(n):
 
 
 @pytest.mark.parametrize("offset", range(5))
+def test_colours_of_many_chunks_are_sorted_before_they_grow_many(monkeypatch):
+    monkeypatch.setattr(color_counter, "_MOST_WAITING", 1000)
+    rng = np.random.default_rng(2)
+    # Some so often that their bytes carry over, and chunks that are no whole tiles.
+    pixels = rng.integers(0, 3, (600_007, 3), np.uint8)
+    pixels *= rng.integers(1, 80, (600_007, 1), np.uint8)
+    counter = CpuBackend().counter(pixels.dtype, 3, n_threads=2)
+    for start in range(0, len(pixels), 1_003):
+        counter.add(np.ascontiguousarray(pixels[start : start + 1_003]))
+    assert counter.singles.n_waiting + counter.carries.n_waiting < 3000
+    values, counts = counter.distinct()
+    expected, times = np.unique(pixels, axis=0, return_counts=True)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(counts, times)
+    # One table for several chunks, and then another.
+    places = np.arange(len(values), dtype=np.uint16)
+    for table, back in ((places, values), (places[::-1].copy(), values[::-1])):
+        for part in (pixels[:70_001], pixels[70_001:200_000]):
+            labels = np.empty(len(part), np.uint16)
+            counter.look_up(part, table, labels)
+            np.testing.assert_array_equal(back[labels], part)
+
+
 def test_colours_at_any_address(offset):
     memory = np.random.default_rng(0).integers(0, 5, 3 * 1000 + 8).astype(np.uint8)
     pixels = memory[offset : offset + 3000].reshape(-1, 3)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..components import Objects
+    from ..io.channels import Placed
 
 _SHOWN_OBJECTS = 20
 
@@ -121,7 +122,7 @@ def object_words(found: Objects) -> str:
     return f"objects: {n:,}{more}"
 
 
-def size_unit(image: Image) -> str:
+def size_unit(image: Placed) -> str:
     """Unit in which objects are measured."""
     if image.geometry is None:
         return "size"

@@ -9,10 +9,13 @@ import numpy as np
 
 from .. import __version__, available_backends
 from ..dispatch import choose_backend
+from ..file_options import FileOptions
+from ..io.opening import open_image
 from ..kernels.backend import Problem
 from ..pixels import as_pixels
 from ..progress import Callback, Progress
 from ..summary import summarize
+from .piecewise import reason_for_pieces
 from .source import Source
 
 _MAX_SORTED = 1 << 24  # values that are counted the slow way, in a few seconds
@@ -81,6 +84,9 @@ def warm_up(n_channels: list[int], callback: Callback) -> dict[str, Any]:
 
 def describe(source: Source, callback: Callback) -> dict[str, Any]:
     """Tell what an image file holds, without clustering it."""
+    reason = reason_for_pieces(source, FileOptions(max_pixels=source.max_pixels))
+    if reason is not None:
+        return _header(source, reason)
     callback("read", 0, 0, {})
     image, _ = source.read()
     pixels = as_pixels(image, "auto", None, None)
@@ -106,3 +112,16 @@ def describe(source: Source, callback: Callback) -> dict[str, Any]:
         **({} if place is None else {"voxel_size": list(place.voxel_size)}),
         "notes": list(image.notes),
     }
+
+
+def _header(source: Source, reason: str) -> dict[str, Any]:
+    """Tell what an image holds whose values are too many to be looked at."""
+    with open_image(source.path, max_pixels=source.max_pixels) as image:
+        return {
+            "file": source.path,
+            "grid": list(image.grid),
+            "n_channels": image.n_channels,
+            "dtype": image.dtype.name,
+            "block": list(image.block),
+            "notes": [*image.notes, f"Its values were not looked at: {reason}."],
+        }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..class_names import check_names, label_names
+from ..class_names import check_names
 from ..drawing import check_plot, save_figure
 from ..io import (
     WRITERS,
@@ -21,108 +20,28 @@ from ..io import (
     check_output,
     encode_labels,
     encode_values,
-    read_centers,
 )
-from ..model import Model, Segmentation
+from ..model import Model
 from ..progress import Callback, Clock
+from ..segmentation import Segmentation
 from .extras import Extras
+from .job import Job
 from .source import Source, may_leave_out
+from .starts import NAMED_STARTS, fitting_count, start_centers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..components import Objects
 
-DEFAULT_N_CLUSTERS = 8
-NAMED_STARTS = ("k-means++", "random")
 NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a job did: its image, its labels and their clusters."""
+class ImageJob(Job):
+    """A job on an image that is held as a whole, with its labels."""
 
-    source: Source
-    output: str
-    image: Image
-    model: Model
-    labels: NDArray[Any]
-    counts: NDArray[Any]
-    colors: NDArray[Any]
-    start_label: int
-    backend: str
-    reason: str
-    seconds: dict[str, float] = field(default_factory=dict)
-    foreground: float | None = None
-    match: str | None = None
-    objects: Objects | None = None
-    more_files: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Class of each label, where they have names."""
-        return label_names(self.model.names, self.start_label)
-
-    @property
-    def n_left_out(self) -> int:
-        """Pixels that belong to no cluster."""
-        return int(self.labels.size - self.counts.sum())
-
-    @property
-    def label_values(self) -> list[int]:
-        """The label of each cluster in the written file."""
-        return list(range(self.start_label, self.start_label + len(self.counts)))
-
-    @property
-    def chosen_k_reason(self) -> str | None:
-        """Why there are so many clusters, where their number was chosen."""
-        reason: str | None = getattr(self.model, "chosen_k_reason", None)
-        return reason
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything but the labels, for strict JSON."""
-        model = self.model
-        entries: dict[str, Any] = {
-            "input": self.source.path,
-            "output": self.output,
-            "grid": list(self.labels.shape),
-            "dtype": self.image.pixels.dtype.name,
-            "n_channels": model.n_channels,
-            "n_clusters": model.n_clusters,
-            "names": None if model.names is None else list(model.names),
-            "centers": model.centers.tolist(),
-            "counts": self.counts.tolist(),
-        }
-        if isinstance(model, Segmentation):
-            for name in ("inertia", "n_iter", "converged", "method"):
-                entries[name] = getattr(model, name)
-            entries["chosen_k_reason"] = self.chosen_k_reason
-            entries["standardized"] = model.moments is not None
-        else:
-            entries["match"] = self.match
-        if self.objects is not None:
-            entries["objects"] = list(self.objects.as_dicts())
-        entries |= {
-            "foreground": self.foreground,
-            "backend": self.backend,
-            "reason": self.reason,
-            "n_left_out": self.n_left_out,
-            "start_label": self.start_label,
-            "label_values": self.label_values,
-            "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in self.cluster_colors],
-            "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
-            "notes": list(self.image.notes),
-        }
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in entries.items()
-        }
-
-    @property
-    def cluster_colors(self) -> list[list[int]]:
-        """The colour of each cluster in the written file."""
-        colors: list[list[int]] = self.colors[self.start_label :].tolist()
-        return colors
+    image: Image = field(kw_only=True)
+    labels: NDArray[Any] = field(kw_only=True)
 
 
 def segment_file(
@@ -140,7 +59,7 @@ def segment_file(
     overwrite: bool = False,
     callback: Callback,
     **options: Any,
-) -> Job:
+) -> ImageJob:
     """Segment an image file and write its labels, its model, drawings and more where asked.
 
     Everything that can be refused is refused before the work; all files are
@@ -169,8 +88,8 @@ def segment_file(
     callback("read", 0, 0, {})
     image, mask = source.read()
     extras.check_grid(image)
-    start = start_centers(init, image)
-    n_clusters = _fitting(n_clusters, start)
+    start = start_centers(init, lambda: image.n_channels)
+    n_clusters = fitting_count(n_clusters, start, names)
     first = start_label
     if first is None:
         background = options.get("foreground") is not None
@@ -193,9 +112,10 @@ def segment_file(
     )
     clock.stop("segment")
 
-    job = Job(
-        source, output, image, result, result.labels, result.counts, result.palette(),
-        result.start_label, result.backend, result.reason, foreground=result.foreground,
+    job = ImageJob(
+        source.path, output, image.grid, image.pixels.dtype.name, image.geometry, image.notes,
+        result, result.counts, result.palette(), result.start_label, result.backend,
+        result.reason, foreground=result.foreground, image=image, labels=result.labels,
     )  # fmt: skip
     return _written(
         job, extras, clock, callback, overwrite, model_path=model_path, report_path=report_path,
@@ -204,7 +124,7 @@ def segment_file(
 
 
 def _written(
-    job: Job,
+    job: ImageJob,
     extras: Extras,
     clock: Clock,
     callback: Callback,
@@ -214,13 +134,13 @@ def _written(
     report_path: str | None = None,
     dendrogram_path: str | None = None,
     distances: NDArray[Any] | None = None,
-) -> Job:
+) -> ImageJob:
     """Remove the specks of a job's labels, find its objects, and write its files, all or none."""
     if extras.min_size is not None:
         labels = extras.cleaned(job.labels, job.start_label)
         job = replace(job, labels=labels, counts=_counts(labels, job.model, job.start_label))
         clock.stop("specks")
-    geometry = job.image.geometry
+    geometry = job.geometry
     known = range(job.start_label, job.start_label + job.model.n_clusters)
     found = extras.found(job.labels, known, job.names, job.image)
     if found is not None:
@@ -259,7 +179,7 @@ def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:
     return np.bincount(labels.ravel("K"), minlength=first + model.n_clusters)[first:]
 
 
-def _draw(job: Job, report_path: str | None, tree_path: str | None) -> dict[str, Figure]:
+def _draw(job: ImageJob, report_path: str | None, tree_path: str | None) -> dict[str, Figure]:
     """Make the drawings that are asked for, by the files they go to."""
     from ..dendrogram_picture import dendrogram
     from ..report_picture import report
@@ -268,32 +188,10 @@ def _draw(job: Job, report_path: str | None, tree_path: str | None) -> dict[str,
     result = replace(job.model, labels=job.labels, counts=job.counts)
     figures = {}
     if report_path is not None:
-        figures[report_path] = report(job.image, result, title=os.path.basename(job.source.path))
+        figures[report_path] = report(job.image, result, title=os.path.basename(job.input))
     if tree_path is not None:
         figures[tree_path] = dendrogram(result)
     return figures
-
-
-def start_centers(init: str | None, image: Image) -> Any:
-    """What the library takes for ``init``; a default is not the same as its name."""
-    from ..methods import DEFAULT_INIT
-
-    if init is None:
-        return DEFAULT_INIT
-    return init if init in NAMED_STARTS else read_centers(init, image.n_channels)
-
-
-def _fitting(n_clusters: int | str | None, start: Any) -> int | str:
-    """The number of clusters to make, in agreement with given starting centres."""
-    if isinstance(start, str):
-        return DEFAULT_N_CLUSTERS if n_clusters is None else n_clusters
-    if n_clusters not in (None, len(start)):
-        asked = "-k auto is" if n_clusters == "auto" else f"{n_clusters} clusters"
-        raise ValueError(
-            f"{len(start)} starting centres are given, but {asked} asked for; "
-            "leave out -k, or change --init"
-        )
-    return len(start)
 
 
 def predict_file(
@@ -305,7 +203,7 @@ def predict_file(
     overwrite: bool,
     callback: Callback,
     **options: Any,
-) -> Job:
+) -> ImageJob:
     """Label an image file with the clusters of a saved model."""
     from ..model import load_model
 
@@ -325,8 +223,9 @@ def predict_file(
     )  # fmt: skip
     labels, first = found.labels, found.start_label
     clock.stop("predict")
-    job = Job(
-        source, output, image, model, labels, _counts(labels, model, first), model.palette(first),
-        first, found.backend, found.reason, foreground=found.foreground, match=found.match,
+    job = ImageJob(
+        source.path, output, image.grid, image.pixels.dtype.name, image.geometry, image.notes,
+        model, _counts(labels, model, first), model.palette(first), first, found.backend,
+        found.reason, foreground=found.foreground, match=found.match, image=image, labels=labels,
     )  # fmt: skip
     return _written(job, extras, clock, callback, overwrite, distances=found.distances)

@@ -1,176 +1,24 @@
-"""The options of the command line, and what they take."""
+"""The options of the command line."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from . import values
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _number(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Take an integer where it is one, so that large ones stay exact."""
-    if value is None:
-        return None
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(value)
-    raise click.BadParameter(f"{value!r} is not a number.", ctx, param)
-
-
-def _n_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    if value is not None and (value == 0 or value < -1):
-        raise click.BadParameter(f"{value} is neither at least 1 nor -1 (all).", ctx, param)
-    return value
-
-
-def _n_init(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
-    if value == "auto":
-        return value
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither auto nor at least 1.", ctx, param)
-    return int(value)
-
-
-def _not_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if math.isnan(value):
-        raise click.BadParameter("nan is no number.", ctx, param)
-    return value
-
-
-def _named_start(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    from .jobs import NAMED_STARTS
-
-    if value is not None and value not in NAMED_STARTS:
-        message = f"{value!r} is not one of {', '.join(NAMED_STARTS)}."
-        raise click.BadParameter(message, ctx, param)
-    return value
-
-
-def _init(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Refuse starting centres that cannot be understood, before anything is read."""
-    from ..io import read_centers
-    from .jobs import NAMED_STARTS
-
-    if value is None or value in NAMED_STARTS:
-        return value
-    try:
-        read_centers(value)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) or os.path.exists(value):
-            raise click.ClickException(str(error)) from error
-        message = f"{error}; k-means++ and random are taken, too"
-        raise click.BadParameter(message, ctx, param) from error
-    return value
-
-
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    from ..class_names import check_names
-
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",")]
-    try:
-        check_names(names)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", ctx, param) from error
-    return names
-
-
-def _count_or_auto(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    count: int = _COUNT(value, param, ctx)
-    return count
-
-
-def counts_of(singular: str) -> Callable[..., list[int] | None]:
-    """Take numbers such as 2:10 (both included) or 2,4,8."""
-
-    def take(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-        if value is None:
-            return None
-        counts: set[int] = set()
-        for part in value.split(","):
-            ends = [end.strip() for end in part.split(":")]
-            if len(ends) > 2 or not all(end.isdecimal() for end in ends):
-                message = f"{value!r} is neither a range such as 2:10 nor a list such as 2,4,8."
-                raise click.BadParameter(message, ctx, param)
-            first, last = int(ends[0]), int(ends[-1])
-            if first < 1 or last < first:
-                fault = f"goes below 1 {singular}" if first < 1 else "ends before it starts"
-                raise click.BadParameter(f"{value!r} {fault}.", ctx, param)
-            if last - first >= _MAX_COUNTS:
-                message = f"{value!r} is more than {_MAX_COUNTS} numbers of {singular}s."
-                raise click.BadParameter(message, ctx, param)
-            counts.update(range(first, last + 1))
-        return sorted(counts)
-
-    return take
-
-
-def _one_of(choices: Callable[[], tuple[str, ...]]) -> Callable[..., str]:
-    """Check a word against a list that takes an import to know."""
-
-    def check(ctx: click.Context, param: click.Parameter, value: str) -> str:
-        if value != param.default and value not in choices():
-            message = f"{value!r} is not one of {', '.join(choices())}."
-            raise click.BadParameter(message, ctx, param)
-        return value
-
-    return check
-
-
-def _methods() -> tuple[str, ...]:
-    from ..methods import METHODS
-
-    return METHODS
-
-
-def _methods_of_scan() -> tuple[str, ...]:
-    return tuple(method for method in _methods() if method != "ward")
-
-
-def _methods_compared(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
-    from ..comparison import check_methods
-
-    try:
-        return None if value is None else check_methods(value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-
-
-def _color_spaces() -> tuple[str, ...]:
-    from ..color import COLOR_SPACES
-
-    return COLOR_SPACES
-
-
-def _backends() -> tuple[str, ...]:
-    from ..dispatch import BACKENDS
-
-    return ("auto", *BACKENDS)
-
-
-_COUNT = click.IntRange(min=1)
-_MAX_COUNTS = 1000
-
 n_clusters = click.option(
-    "-k", "--clusters", "n_clusters", callback=_count_or_auto, metavar="K|auto",
+    "-k", "--clusters", "n_clusters", callback=values.count_or_auto, metavar="K|auto",
     help="Number of clusters; auto chooses one from 2 to 10 as 'fastseg scan' does. By default 8, "
          "or as many as there are given starting centres or names.",
 )  # fmt: skip
 max_pixels = click.option(
-    "--max-pixels", type=_COUNT, metavar="N",
+    "--max-pixels", type=values.COUNT, metavar="N",
     help="Largest picture to decode, instead of Pillow's limit against decompression bombs.",
 )  # fmt: skip
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
@@ -179,11 +27,11 @@ as_json = click.option(
 )
 
 _METHOD = click.option(
-    "--method", default="auto", callback=_one_of(_methods_of_scan),
+    "--method", default="auto", callback=values.one_of(values.methods_of_scan),
     help="How to find the clusters: auto, optimal (the global optimum, for one channel) or lloyd.",
 )  # fmt: skip
 _METHOD_OR_TREE = click.option(
-    "--method", default="auto", callback=_one_of(_methods),
+    "--method", default="auto", callback=values.one_of(values.methods),
     help="How to find the clusters: auto, optimal (the global optimum, for one channel), lloyd, "
          "or ward (cut from Ward's tree).",
 )  # fmt: skip
@@ -192,16 +40,16 @@ _SEED = click.option(
     help="Seed of the draws, for the same result every time.",
 )  # fmt: skip
 _COLOR_SPACE = click.option(
-    "--color-space", default="rgb", callback=_one_of(_color_spaces),
+    "--color-space", default="rgb", callback=values.one_of(values.color_spaces),
     help="Space in which distances are taken: rgb (the channels as they are), lab, oklab or "
          "linear.",
 )  # fmt: skip
 _ITERATIONS = (
-    click.option("--n-init", default="auto", callback=_n_init, metavar="N|auto",
+    click.option("--n-init", default="auto", callback=values.n_init, metavar="N|auto",
                  help="Runs from different starts, of which the best is kept."),
-    click.option("--max-iter", default=300, show_default=True, type=_COUNT, metavar="N",
+    click.option("--max-iter", default=300, show_default=True, type=values.COUNT, metavar="N",
                  help="Iterations of a run at most."),
-    click.option("--tol", default=1e-4, show_default=True, callback=_not_nan,
+    click.option("--tol", default=1e-4, show_default=True, callback=values.not_nan,
                  type=click.FloatRange(min=0),
                  metavar="T", help="Stop when the squared shift of the centres is at most T times "
                                    "the pixels' variance."),
@@ -215,15 +63,15 @@ _STANDARDIZE = click.option(
 )  # fmt: skip
 _CLUSTERING = (
     n_clusters,
-    click.option("--names", callback=_names, metavar="NAME,NAME,...",
+    click.option("--names", callback=values.names, metavar="NAME,NAME,...",
                  help="Classes of the clusters in label order, such as CSF,GM,WM; the model keeps "
                       "them."),
     _STANDARDIZE,
     _METHOD_OR_TREE,
-    click.option("--prototypes", type=_COUNT, metavar="N",
+    click.option("--prototypes", type=values.COUNT, metavar="N",
                  help="With --method ward: where there are more colours than this, k-means to N of "
                       "them first, and the tree of those."),
-    click.option("--init", callback=_init,
+    click.option("--init", callback=values.init,
                  help="Starting centres: k-means++ (the default), random, a CSV file with a row "
                       "each, or values such as 0.4,0.1 (one channel) or 10,20,30;40,50,60 "
                       "(three)."),
@@ -231,6 +79,8 @@ _CLUSTERING = (
     click.option("--start-label", type=click.IntRange(0, 1), metavar="0|1",
                  help="Label of the first cluster: by default 0, and 1 where pixels can be left "
                       "out, whose label is 0, and in medical volumes."),
+)  # fmt: skip
+_SEGMENTING = (
     click.option("--model", "model_path", metavar="MODEL.json",
                  help="Save the clusters for 'fastseg predict'."),
     click.option("--report", "report_path", metavar="FILE",
@@ -250,7 +100,7 @@ _MATCHING = (
 )  # fmt: skip
 
 _OBJECTS = (
-    click.option("--min-size", type=_COUNT, metavar="N",
+    click.option("--min-size", type=values.COUNT, metavar="N",
                  help="Give parts of fewer than N pixels to the neighbours they share most of "
                       "their border with."),
     click.option("--objects", metavar="all|CLASS,CLASS,...",
@@ -262,23 +112,23 @@ _OBJECTS = (
 _SCANNING = (
     _STANDARDIZE,
     click.option("-k", "--clusters", "n_clusters", default="2:10", show_default=True,
-                 callback=counts_of("cluster"), metavar="FROM:TO|K,K,...",
+                 callback=values.counts_of("cluster"), metavar="FROM:TO|K,K,...",
                  help="Numbers of clusters: a range, both ends included, or a list."),
     click.option("--plot", "plot_path", metavar="FILE",
                  help="Draw inertia and silhouette against k into a .png, .svg or .pdf file."),
     _METHOD,
-    click.option("--init", callback=_named_start, metavar="NAME",
+    click.option("--init", callback=values.named_start, metavar="NAME",
                  help="Starting centres: k-means++ (the default) or random."),
     *_ITERATIONS,
 )  # fmt: skip
 
 _COMPARING = (
-    click.option("-k", "--clusters", "n_clusters", default=8, show_default=True, type=_COUNT,
+    click.option("-k", "--clusters", "n_clusters", default=8, show_default=True, type=values.COUNT,
                  metavar="K", help="Number of clusters."),
-    click.option("--methods", callback=_methods_compared, metavar="M,M,...",
+    click.option("--methods", callback=values.methods_compared, metavar="M,M,...",
                  help="What to compare, of lloyd, optimal (for one channel), ward and sklearn; by "
                       "default all."),
-    click.option("--prototypes", default=1024, show_default=True, type=_COUNT, metavar="N",
+    click.option("--prototypes", default=1024, show_default=True, type=values.COUNT, metavar="N",
                  help="Where there are more than 20,000 colours, Ward's tree is that of N of them, "
                       "found by k-means."),
     click.option("--plot", "plot_path", metavar="FILE",
@@ -288,15 +138,10 @@ _COMPARING = (
     _STANDARDIZE,
 )  # fmt: skip
 
-_COMMON = (
+_GRID = (
     click.option("--mask", metavar="M",
                  help="Image of the same grid; where it is 0 (black) or transparent, pixels are "
                       "left out."),
-    click.option("--nodata", callback=_number, metavar="V",
-                 help="Leave out pixels that have this value in all channels."),
-    click.option("--foreground", type=click.Choice(["auto"]),
-                 help="Leave out what is not brighter than Otsu's threshold, such as the air "
-                      "around a head."),
     click.option("--channel", "channels", multiple=True, metavar="FILE",
                  help="Image of the same grid as INPUT whose channels follow its own, such as T2 "
                       "beside T1; may be given several times."),
@@ -304,19 +149,67 @@ _COMMON = (
                  help="Frames of a 4-D series: channels of one volume, or each a volume of its "
                       "own, with clusters in common. By default channels where they are at "
                       "most 16."),
+)  # fmt: skip
+_COMMON = (
+    click.option("--nodata", callback=values.number, metavar="V",
+                 help="Leave out pixels that have this value in all channels."),
+    click.option("--foreground", type=click.Choice(["auto"]),
+                 help="Leave out what is not brighter than Otsu's threshold, such as the air "
+                      "around a head."),
     max_pixels,
-    click.option("--backend", default="auto", callback=_one_of(_backends),
+    click.option("--backend", default="auto", callback=values.one_of(values.backends),
                  help="Where to compute: auto, or one that 'fastseg info' lists."),
-    click.option("--threads", "n_threads", type=int, callback=_n_threads, metavar="N",
+    click.option("--threads", "n_threads", type=int, callback=values.n_threads, metavar="N",
                  help="Threads of the CPU; -1 means all."),
     overwrite,
     as_json,
 )  # fmt: skip
 
+_PARTS = (
+    click.option("--memory", callback=values.size, metavar="SIZE",
+                 help="Memory to get along with, such as 1GiB; by default a quarter of what is "
+                      "free, and at least 512MiB. Larger images are read in pieces."),
+    click.option("--on-error", default="raise", type=click.Choice(["raise", "skip"]),
+                 help="skip: leave out tiles that cannot be decoded, and report them."),
+    click.option("--series", type=click.IntRange(min=0), metavar="N",
+                 help="Image of a file that holds several, from 0."),
+    click.option("--level", type=click.IntRange(min=0), metavar="N",
+                 help="Level of a pyramid; 0 is the full size."),
+    click.option("--pages", callback=values.pages, metavar="FROM:END",
+                 help="Pages of a TIFF file, from 0, the end not included, as planes of a volume."),
+    click.option("--channels", "bands", callback=values.bands, metavar="N,N,...",
+                 help="Some of the channels of INPUT, from 0, in this order."),
+)  # fmt: skip
+
+_WRITING = (
+    click.option("--preview", metavar="FILE.png",
+                 help="Draw image, labels and palette, at most 2048 pixels a side."),
+    click.option("--pyramid", is_flag=True, help="Put smaller copies into a .tif of labels."),
+    click.option("--compression", type=click.Choice(["deflate", "zstd", "none"]),
+                 help="Of a .tif of labels; by default deflate."),
+)  # fmt: skip
+
+_OUT_DIR = (
+    click.option("--out-dir", metavar="FOLDER",
+                 help="Write the labels of each INPUT there, under its name."),
+    click.option("--suffix", callback=values.suffix, metavar=".EXT",
+                 help="With --out-dir: format of the labels; by default that of INPUT, or .png."),
+)  # fmt: skip
+
+_SAMPLE = click.option(
+    "--sample", type=values.COUNT, metavar="N",
+    help="Fit to N pixels, each as likely as every other, and label all.",
+)  # fmt: skip
+
 
 def clustering(command: F) -> F:
-    """Add the options of how to cluster."""
-    return _with(_CLUSTERING, command)
+    """Add the options of how to cluster, and of what is drawn and saved."""
+    return _with((*_CLUSTERING, _SAMPLE, *_SEGMENTING, *_WRITING), command)
+
+
+def fitting(command: F) -> F:
+    """Add the options of how to cluster many files."""
+    return _with((*_CLUSTERING, _SAMPLE), command)
 
 
 def scanning(command: F) -> F:
@@ -330,13 +223,28 @@ def comparing(command: F) -> F:
 
 
 def common(command: F) -> F:
-    """Add the options of every job from file to file."""
-    return _with(_COMMON, command)
+    """Add the options of every job on an image."""
+    return _with((*_GRID, *_COMMON), command)
+
+
+def common_to_files(command: F) -> F:
+    """Add the options of every job on many files."""
+    return _with((*_PARTS, *_COMMON), command)
+
+
+def parts(command: F) -> F:
+    """Add the options of files that are read in pieces."""
+    return _with(_PARTS, command)
 
 
 def matching(command: F) -> F:
     """Add the options of how a model meets another scan."""
-    return _with(_MATCHING, command)
+    return _with((*_MATCHING, *_WRITING), command)
+
+
+def out_dir(command: F) -> F:
+    """Add the options of where the labels of many files go."""
+    return _with(_OUT_DIR, command)
 
 
 def objects(command: F) -> F:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .jobs import Job
+    from .job import Job
+    from .piecewise import FitJob
     from .study import Study
 
 
@@ -27,16 +28,19 @@ def say(kind: str, words: str, code: int = 0) -> int:
 
 def report(job: Job, as_json: bool, *more: str | None) -> None:
     """Print what a job did and which files it wrote."""
+    skipped: dict[str, int] = job.in_pieces.get("skipped", {})
+    for words, n_pixels in skipped.items():
+        say("warning", f"{words}; {n_pixels:,} pixels were left out")
     if as_json:
         click.echo(json_line(job.as_dict()))
-        for note in job.image.notes:
-            say("note", f"{job.source.path}: {note}")
+        for note in job.notes:
+            say("note", f"{job.input}: {note}")
         return
     from . import terminal
 
     console = _console()
-    click.echo(f"{click.format_filename(job.source.path)}: {terminal.shape_words(job)}")
-    for note in job.image.notes:
+    click.echo(f"{click.format_filename(job.input)}: {terminal.shape_words(job)}")
+    for note in job.notes:
         click.echo(f"note: {note}")
     console.print(terminal.cluster_table(job, colored=console.color_system is not None))
     for line in terminal.summary_lines(job):
@@ -45,10 +49,30 @@ def report(job: Job, as_json: bool, *more: str | None) -> None:
         from .extras import object_table, object_words, size_unit
 
         click.echo(object_words(job.objects))
-        console.print(object_table(job.objects, size_unit(job.image)))
+        console.print(object_table(job.objects, size_unit(job)))
     for path in (job.output, *job.more_files, *more):
-        if path is not None:
+        if path:
             click.echo(f"written: {click.format_filename(path)}")
+
+
+def report_fit(job: FitJob, as_json: bool) -> None:
+    """Print what clusters were fitted to many files."""
+    if as_json:
+        click.echo(json_line(job.as_dict()))
+        return
+    from . import terminal
+
+    console, model = _console(), job.model
+    n_pixels = int(model.counts.sum()) + model.n_left_out
+    files = f"{len(job.inputs)} file{'s' * (len(job.inputs) > 1)}"
+    click.echo(f"{files}: {n_pixels:,} pixels, {model.n_channels} channels, {model.dtype}")
+    console.print(terminal.cluster_table(job, colored=console.color_system is not None))
+    if model.n_left_out:
+        click.echo(f"left out: {model.n_left_out:,} pixels")
+    click.echo(f"time: {job.seconds['total']:.3g} s")
+    for line in terminal.model_lines(model):
+        click.echo(line)
+    click.echo(f"written: {click.format_filename(job.model_path)}")
 
 
 def print_table(

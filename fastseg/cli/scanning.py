@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..choosing_k import Scan, scan
 from ..drawing import check_plot
 from ..progress import Clock
-from .jobs import start_centers
 from .source import Source
+from .starts import start_centers
 from .study import Study
 from .terminal import image_lines
 
@@ -42,7 +42,7 @@ def scan_file(
     result = scan(
         image,
         n_clusters,
-        init=start_centers(init, image),
+        init=start_centers(init, lambda: image.n_channels),
         mask=mask,
         nodata=source.nodata,
         callback=callback,

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..io import StrPath, atomic_write
-from ..model import Segmentation
 from ..pipeline import segment
-from .jobs import Job
-from .picture import side_by_side
+from ..segmentation import Segmentation
+from ..side_by_side import side_by_side
+from .jobs import ImageJob
 from .source import Source
 
 _REPEATS = 5
@@ -25,7 +25,7 @@ def photograph() -> Source:
     return Source(str(resources.files("sklearn.datasets.images").joinpath("china.jpg")))
 
 
-def draw(job: Job, path: StrPath, *, overwrite: bool) -> None:
+def draw(job: ImageJob, path: StrPath, *, overwrite: bool) -> None:
     """Draw original, segmentation and palette side by side into a PNG file."""
     n_pixels = int(job.counts.sum())
     shares = [int(count) / n_pixels for count in job.counts]
@@ -40,7 +40,7 @@ def draw(job: Job, path: StrPath, *, overwrite: bool) -> None:
         picture.save(file, format="PNG")
 
 
-def compare(job: Job) -> list[str]:
+def compare(job: ImageJob) -> list[str]:
     """Do the job of a segmentation in scikit-learn, and say how the two compare.
 
     Both start from the same centres, those of the segmentation moved off ties, and are

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..io import Image
-    from .jobs import Job
+    from ..io.channels import Placed
+    from ..model import Model
+    from .job import Clusters, Job
 
 _WORDS = {
     "read": "reading",
@@ -28,9 +32,16 @@ _WORDS = {
     "compile": "compiling kernels",
     "scan": "comparing numbers of clusters",
     "labels": "labelling",
+    "sample": "drawing a sample",
+    "check": "looking for pixels to leave out",
+    "pyramid": "writing the pyramid",
     "write": "writing",
 }
+# Stages that are told in pixels.
+_IN_PIXELS = ("count", "labels", "sample", "pass", "check")
 _SHOWN_CHANNELS = 4
+# Seconds after which a rate means something.
+_SETTLED = 0.5
 
 
 class Bar:
@@ -48,7 +59,8 @@ class Bar:
         self._timer = threading.Timer(delay, self._show)
         self._timer.daemon = True
         self._progress: Progress | None = None
-        self._state: tuple[str, int, int | None] = ("", 0, None)
+        self._state: tuple[str, str, int, int | None] = ("", "", 0, None)
+        self._shown, self._begun, self._begun_at = "", 0.0, 0
         self._closed = False
         self._watching = ExitStack()
         self._n_compiling = 0
@@ -81,11 +93,16 @@ class Bar:
             words += f" ({info['problem']})"
         if stage == "scan" and "n_clusters" in info:
             words = f"{info['n_clusters']} clusters"
+        if stage == "pass":
+            words = f"pass {info.get('pass', 1)} over the pixels"
         if stage == "iterations":  # how many are needed nobody knows
             words, done, total = f"iteration {done}", 0, 0
             if info.get("inertia") is not None:
                 words += f", inertia {info['inertia']:.6g}"
-        self._state = words, done, total or None
+        # Of iterations that are passes over a file, each pass is shown.
+        if stage == "iterations" and self._shown.startswith("pass"):
+            return
+        self._state = stage, words, done, total or None
         self._update()
 
     def _compiling(self, what: Compilation) -> None:
@@ -108,11 +125,13 @@ class Bar:
             rich_progress.TextColumn("{task.description}", markup=False),
             rich_progress.BarColumn(),
             rich_progress.TaskProgressColumn(),
+            rich_progress.TextColumn("{task.fields[rate]}", markup=False),
             rich_progress.TimeElapsedColumn(),
+            rich_progress.TextColumn("{task.fields[left]}", markup=False),
             console=Console(file=self._file),
             transient=True,
         )
-        progress.add_task("", total=None)
+        progress.add_task("", total=None, rate="", left="")
         with self._lock:
             if self._closed:
                 return
@@ -122,18 +141,35 @@ class Bar:
         self._update()
 
     def _update(self) -> None:
-        words, done, total = self._state
-        if self._n_compiling and not words.startswith(_WORDS["compile"]):
-            words, done, total = f"{_WORDS['compile']} (first use)", 0, None
+        stage, words, done, total = self._state
+        if self._n_compiling and stage != "compile":
+            stage, words, done, total = "compile", f"{_WORDS['compile']} (first use)", 0, None
         progress = self._progress
-        if progress is not None:
-            task = progress.tasks[0]
-            task.total = total  # update() takes None for "as before"
-            task.finished_time = None  # else a stage that ended stops the clock
-            progress.update(task.id, description=words, completed=done)
+        if progress is None:
+            return
+        now, key = time.monotonic(), f"{stage} {words}" if stage == "pass" else stage
+        if key != self._shown:
+            self._shown, self._begun, self._begun_at = key, now, done
+        task = progress.tasks[0]
+        task.total = total  # update() takes None for "as before"
+        task.finished_time = None  # else a stage that ended stops the clock
+        rate, left = self._pace(stage, done, total, now - self._begun)
+        progress.update(task.id, description=words, completed=done, rate=rate, left=left)
+
+    def _pace(self, stage: str, done: int, total: int | None, elapsed: float) -> tuple[str, str]:
+        """Say how fast a stage goes, and when it will have ended."""
+        gone = done - self._begun_at
+        if stage not in _IN_PIXELS or total is None or elapsed < _SETTLED or gone <= 0:
+            return "", ""
+        speed = gone / elapsed
+        left = round((total - done) / speed)
+        return (
+            f"{speed / 1e6:,.0f} Mpx/s",
+            f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left",
+        )
 
 
-def cluster_table(job: Job, *, colored: bool) -> Table:
+def cluster_table(job: Clusters, *, colored: bool) -> Table:
     """Build a table with a row per cluster: label, colour, centre, pixels and share."""
     from rich.table import Table
     from rich.text import Text
@@ -159,7 +195,7 @@ def cluster_table(job: Job, *, colored: bool) -> Table:
     return table
 
 
-def _grid_words(image: Image) -> str:
+def _grid_words(image: Placed) -> str:
     """Say the size of an image: pictures by width and height, volumes by their axes."""
     sides = image.grid if image.geometry is not None else reversed(image.grid)
     return " x ".join(map(str, sides))
@@ -167,7 +203,7 @@ def _grid_words(image: Image) -> str:
 
 def shape_words(job: Job) -> str:
     """Say the size and kind of a job's image."""
-    return _words_of(job.image, job.model.n_channels)
+    return _words_of(job, job.model.n_channels, job.dtype)
 
 
 def image_lines(path: str, image: Image) -> list[str]:
@@ -175,18 +211,17 @@ def image_lines(path: str, image: Image) -> list[str]:
     import click
 
     notes = [f"note: {note}" for note in image.notes]
-    return [f"{click.format_filename(path)}: {_words_of(image, image.n_channels)}", *notes]
+    words = _words_of(image, image.n_channels, image.pixels.dtype.name)
+    return [f"{click.format_filename(path)}: {words}", *notes]
 
 
-def _words_of(image: Image, n_channels: int) -> str:
+def _words_of(image: Placed, n_channels: int, dtype: str) -> str:
     channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
-    return f"{_grid_words(image)} pixels, {channels}, {image.pixels.dtype.name}"
+    return f"{_grid_words(image)} pixels, {channels}, {dtype}"
 
 
 def summary_lines(job: Job) -> list[str]:
     """Say how a job went, how long it took and where it ran."""
-    from ..model import Segmentation
-
     lines = []
     if job.n_left_out:
         lines.append(f"left out: {job.n_left_out:,} pixels, label 0")
@@ -194,21 +229,42 @@ def summary_lines(job: Job) -> list[str]:
         lines.append(f"foreground: values from {job.foreground:.6g} up (Otsu's threshold)")
     if job.match is not None:
         lines.append(f"match: the values were fitted to the model's scale by {job.match}")
-    parts = ("read", "segment", "predict", "draw", "specks", "objects", "write")
-    took = ", ".join(f"{name} {job.seconds[name]:.3g}" for name in parts if name in job.seconds)
-    lines.append(f"time: {job.seconds['total']:.3g} s ({took})")
-    model = job.model
-    if isinstance(model, Segmentation):
-        if job.chosen_k_reason is not None:
-            lines.append(f"chosen: {model.n_clusters} clusters, because {job.chosen_k_reason}")
-        end = "converged" if model.converged else "stopped before it converged"
-        how = f"{model.n_iter} iterations, {end}"
-        if model.method == "optimal":
-            how = "the global optimum"
-        if model.tree is not None:
-            how = f"cut from the tree of {len(model.tree.values):,} values"
-        lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
-        lines.append(f"backend: {model.backend} ({model.reason})")
+    if job.in_pieces.get("n_sampled"):
+        lines.append(f"sample: fitted to {job.in_pieces['n_sampled']:,} of the pixels")
+    lines.append(_time_line(job))
+    return [*lines, *model_lines(job.model)]
+
+
+def _time_line(job: Job) -> str:
+    seconds = job.seconds
+    parts: tuple[str, ...] = ("read", "segment", "predict", "draw", "specks", "objects", "write")
+    if job.in_pieces:
+        parts = ("open", "sample", "count", "scan", "fit", "labels")
+    took = ", ".join(f"{name} {seconds[name]:.3g}" for name in parts if name in seconds)
+    words = f"time: {seconds['total']:.3g} s ({took})"
+    if job.in_pieces:
+        rate = math.prod(job.grid) / max(seconds["total"], 1e-9)
+        words += f", {rate / 1e6:,.0f} megapixels a second, {job.in_pieces['n_passes']} passes"
+    return words
+
+
+def model_lines(model: Model) -> list[str]:
+    """Say how clusters were found, and where."""
+    from ..segmentation import FittedModel
+
+    if not isinstance(model, FittedModel):
+        return []
+    lines = []
+    if model.chosen_k_reason is not None:
+        lines.append(f"chosen: {model.n_clusters} clusters, because {model.chosen_k_reason}")
+    end = "converged" if model.converged else "stopped before it converged"
+    how = f"{model.n_iter} iterations, {end}"
+    if model.method == "optimal":
+        how = "the global optimum"
+    if model.tree is not None:
+        how = f"cut from the tree of {len(model.tree.values):,} values"
+    lines.append(f"method: {model.method}, {how}, inertia {model.inertia:.6g}")
+    lines.append(f"backend: {model.backend} ({model.reason})")
     return lines
 
 
@@ -216,6 +272,7 @@ _FACTS = {
     "n_channels": "channels",
     "n_distinct": "distinct values",
     "n_left_out": "left out",
+    "block": "read at once",
     "voxel_size": "voxel size",
     "cache": "compiled code",
     "warm_up": "warm-up",
@@ -229,6 +286,8 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
         if name == "grid":
             sides = value if "voxel_size" in facts else reversed(value)
             entries = [" x ".join(map(str, sides)) + " pixels"]
+        elif name == "block":
+            entries = [" x ".join(map(str, value)) + " pixels"]
         elif name == "ranges":
             entries = [f"{low} to {high}" for low, high in value]
         elif name == "backends":

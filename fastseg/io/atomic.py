@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import secrets
+import shutil
+import zlib
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 StrPath = str | os.PathLike[str]
+
+# What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
+_LEFTOVER = ".part"
+_KEPT = 80
 
 
 def suffix_of(path: StrPath) -> str:
@@ -103,8 +111,8 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     check_output(path, overwrite)
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    # A hidden name of bounded length: long names of outputs are near the limit already.
-    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(6)}.part")
+    _remove_leftovers(folder, name)
+    temporary = _temporary(folder, name)
     # os.open, not tempfile: the mode then follows the umask as for any new file.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -118,6 +126,116 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
             os.unlink(temporary)
         raise
     _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
+    """Write a folder that appears whole, under its name, only when all went well.
+
+    Parameters
+    ----------
+    path : path
+        The folder to write.
+    overwrite : bool, default=False
+        Whether a folder of that name may be replaced.
+
+    Yields
+    ------
+    str
+        A temporary folder beside it, to be filled.
+
+    Raises
+    ------
+    OSError
+        There is something of that name that may not be replaced, or the disk refuses.
+    """
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    if os.path.lexists(target) and not (overwrite and os.path.isdir(target)):
+        raise FileExistsError(
+            f"{os.fspath(path)}: exists already; give another name, or allow a folder to be "
+            "replaced with --overwrite (in Python: overwrite=True)"
+        )
+    _remove_leftovers(folder, name)
+    temporary = _temporary(folder, name)
+    old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
+    os.mkdir(temporary)
+    try:
+        yield temporary
+        for inner, _, files in os.walk(temporary):
+            for file in files:
+                _sync_file(os.path.join(inner, file))
+            _sync_folder(inner)
+        # A folder cannot be renamed onto one that holds something.
+        if os.path.isdir(target):
+            os.rename(target, old)
+        os.rename(temporary, target)
+    except BaseException:
+        if os.path.isdir(old) and not os.path.lexists(target):
+            os.rename(old, target)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary(folder: str, name: str) -> str:
+    """Hidden name of bounded length: long names of outputs are near the limit already."""
+    own = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return os.path.join(folder, f".{name[:_KEPT]}.{own}{_LEFTOVER}")
+
+
+def _machine() -> str:
+    """Digits for this machine: on a shared disk others may be writing."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what runs that were killed have left of an output of this name.
+
+    A process of that number may be another one by now: its leftovers stay till the next run.
+    """
+    pattern = re.compile(
+        re.escape(f".{name[:_KEPT]}.{_machine()}-") + r"(\d+)-[0-9a-f]{8}(\.old)?\.part"
+    )
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            found = pattern.fullmatch(entry)
+            if found is None or _is_running(int(found[1])):
+                continue
+            left = os.path.join(folder, entry)
+            # What was moved away is the old folder: it comes back where no new one came.
+            if found[2] and not os.path.lexists(os.path.join(folder, name)):
+                os.rename(left, os.path.join(folder, name))
+            elif os.path.isdir(left):
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                os.unlink(left)
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    if os.name == "nt":  # os.kill would end it
+        return _runs_on_windows(process)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _runs_on_windows(process: int) -> bool:
+    import ctypes
+
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel.OpenProcess(0x1000, False, process)  # to ask for little is always granted
+    if not handle:
+        return False
+    kernel.CloseHandle(handle)
+    return True
 
 
 def _check_existing(name: str, overwrite: bool) -> None:
@@ -145,6 +263,11 @@ def _publish(temporary: str, target: str, name: str, overwrite: bool) -> None:
             os.unlink(temporary)
             return
     os.replace(temporary, target)
+
+
+def _sync_file(path: str) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .image import Image, Scale
+from .image import Geometry, Image, Scale
 
 # Part of a voxel by which corners may lie apart: headers are written in few digits.
 _TOLERANCE = 0.05
@@ -30,11 +31,35 @@ def stacked(named: list[tuple[str, Image]]) -> Image:
         channel_axis=len(first.grid),
         valid=np.logical_and.reduce(valid) if valid else None,
         notes=tuple(f"{name}: {note}" for name, image in named for note in image.notes),
-        scale=_scale([image for _, image in named]),
+        scale=stacked_scale([image for _, image in named]),
     )
 
 
-def check_grid(name: str, image: Image, other_name: str, other: Image) -> None:
+class Placed(Protocol):
+    """What has a grid that may lie somewhere."""
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The shape without channels."""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Where the voxels lie."""
+
+
+class Scaled(Protocol):
+    """What has channels whose values may be scaled."""
+
+    @property
+    def scale(self) -> Scale | None:
+        """Slope and intercept of each channel, or of all."""
+
+    @property
+    def n_channels(self) -> int:
+        """Values per pixel."""
+
+
+def check_grid(name: str, image: Placed, other_name: str, other: Placed) -> None:
     """Refuse an image whose pixels are not at the places of another's."""
     if image.grid != other.grid:
         raise ValueError(
@@ -64,7 +89,7 @@ def _channels_last(image: Image) -> NDArray[Any]:
     return np.moveaxis(image.pixels, -1 if axis in (None, "auto") else int(axis), -1)
 
 
-def _scale(images: list[Image]) -> Scale | None:
+def stacked_scale(images: Sequence[Scaled]) -> Scale | None:
     """Scales of all channels, where any image has one."""
     if all(image.scale is None for image in images):
         return None

@@ -106,19 +106,20 @@ class Image:
         return replace(self, scale=(np.array([slope]), np.array([intercept])))
 
     @property
-    def _axis(self) -> int | None:
+    def resolved_axis(self) -> int | None:
+        """The axis of the channels, None for none."""
         return auto_axis(self.pixels.shape) if self.channel_axis == "auto" else self.channel_axis
 
     @property
     def n_channels(self) -> int:
         """Values per pixel."""
-        axis = self._axis
+        axis = self.resolved_axis
         return 1 if axis is None else int(self.pixels.shape[axis])
 
     @property
     def grid(self) -> tuple[int, ...]:
         """The shape of the label image."""
-        axis = self._axis
+        axis = self.resolved_axis
         shape = self.pixels.shape
         return shape if axis is None else shape[:axis] + shape[axis + 1 :]
 

@@ -19,7 +19,9 @@ from PIL import (
 )
 from PIL import Image as pillow
 
-from . import orientation, png, tiff
+from . import orientation, png, tiff, tiff_chunks
+from .chunked import NotInPieces, Part
+from .combined import read_whole
 from .image import Image
 from .pillow_state import SIZE_LIMIT, WHOLE_FILES
 
@@ -94,6 +96,9 @@ def _read_tiff(path: str, max_pixels: int | None) -> Image:
     header = tiff.read_header(path)
     _check_size(path, header.width, header.height, max_pixels)
     notes: tuple[str, ...] = ()
+    if header.is_ome and header.n_pages > 1:
+        with contextlib.suppress(ImportError, NotInPieces):
+            return read_whole(tiff_chunks.open_chunks(path, Part()))
     if header.n_pages > 1:
         notes = (f"Only the first of {header.n_pages} pages was read.",)
     if header.samples <= _PILLOW_SAMPLES:

@@ -17,13 +17,25 @@ from .image import Geometry, Legend
 
 MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 262, 270
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES = 273, 274, 277, 279
 _TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT = 324, 325, 338, 339
 _WANTED = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES)
-) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT))
-_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT, _DESCRIPTION))
+_TYPES = {
+    1: "B",
+    2: "s",
+    3: "H",
+    4: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _MAX_PAGES = 100_000
 _N_VALUES = 1 << 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
@@ -44,6 +56,7 @@ class Header:
     extra: tuple[int, ...]
     orientation: int
     n_pages: int
+    is_ome: bool
 
     def is_reduced_by_pillow(self, n_bands: int) -> bool:
         """Whether Pillow drops bits or channels of this file."""
@@ -85,6 +98,8 @@ def read_header(path: str) -> Header:
         extra=tags.get(_EXTRA, ()),
         orientation=tags.get(_ORIENTATION, (1,))[0],
         n_pages=n_pages,
+        # What tifffile goes by as well: the XML of OME ends so.
+        is_ome=tags.get(_DESCRIPTION, (b"",))[0][-10:].rstrip(b"\0 \r\n").endswith(b"OME>"),
     )
 
 
@@ -99,11 +114,11 @@ def _layout(file: BinaryIO) -> tuple[str, str, str, int]:
 
 def _directory(
     file: BinaryIO, order: str, count_format: str, offset_format: str, offset: int
-) -> tuple[dict[int, tuple[int, ...]], int]:
+) -> tuple[dict[int, tuple[Any, ...]], int]:
     """Give the wanted tags of the first page, and the number of pages."""
     entry_format = f"{order}HH{offset_format}{struct.calcsize(offset_format)}s"
     entry_size = struct.calcsize(entry_format)
-    tags: dict[int, tuple[int, ...]] = {}
+    tags: dict[int, tuple[Any, ...]] = {}
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < _MAX_PAGES:
         seen.add(offset)
@@ -188,29 +203,37 @@ def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> Non
             f"{name}: a grey TIFF holds {_N_VALUES} label values, these are {n_values}; "
             "write them as .npy"
         )
-    if shape is not None and len(shape) != 2:
+    if shape is not None and len(shape) < 2:
         raise ValueError(
             f"{name}: a TIFF page holds two-dimensional labels, these have the shape {shape}; "
-            "write them as .npy or .nii.gz"
+            "write them as .npy"
         )
 
 
 def write(file: BinaryIO, name: str, labels: NDArray[Any], legend: Legend) -> None:
-    """Write a grey image whose values are the labels: uint8, or uint16 where needed."""
-    from PIL import Image
+    """Write labels as uint8 or uint16, in their clusters' colours where there are up to 256."""
+    from .chunked import LabelPlan
+    from .tiff_writer import TiffWriter
 
     n_values = int(labels.max()) + 1
     check_labels(name, n_values, labels.shape)
-    values = labels.astype(np.uint8 if n_values <= 256 else np.uint16, copy=False)
-    Image.fromarray(values).save(file, format="TIFF", compression="tiff_adobe_deflate")
+    dtype = np.dtype(np.uint8 if n_values <= 256 else np.uint16)
+    writer = TiffWriter(name, file, LabelPlan(labels.shape, dtype, legend))
+    whole = tuple(slice(0, n) for n in labels.shape)
+    writer.write(whole, writer.encode(whole, labels))
+    writer.finish()
 
 
 def write_values(
     file: BinaryIO, name: str, values: NDArray[Any], geometry: Geometry | None
 ) -> None:
-    """Write float32 values as a grey page."""
+    """Write float32 values as grey pages."""
     from PIL import Image
 
     check_labels(name, 0, values.shape)
-    page = Image.fromarray(values.astype(np.float32, copy=False))
-    page.save(file, format="TIFF", compression="tiff_adobe_deflate")
+    planes = values.astype(np.float32, copy=False).reshape(-1, *values.shape[-2:])
+    first, *others = (Image.fromarray(plane) for plane in planes)
+    first.save(
+        file, format="TIFF", compression="tiff_adobe_deflate", save_all=bool(others),
+        append_images=others,
+    )  # fmt: skip

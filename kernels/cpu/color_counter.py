@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from .table_counter import CHUNK, TableCounter, in_chunks
 # Threads that count at once: a table for each costs memory, and the caches are shared.
 _MAX_TABLES = 4
 _PIXELS_PER_TABLE = 2**22
+# Codes that are listed before they are sorted and counted: 8 MB.
+_MOST_WAITING = 2**21
 
 
 class ColorCounter(TableCounter):
@@ -26,14 +29,17 @@ class ColorCounter(TableCounter):
         # The system gives the memory of a table when its thread first writes to it.
         self.tables = np.zeros((min(n_threads, _MAX_TABLES), 2**24), np.uint8)
         self.n_used = 1
-        self.carries: list[Array] = []  # codes that stand for 256 pixels each
-        self.singles: list[Array] = []  # codes of pixels beyond whole tiles
+        self.n_seen = 0
+        self.carries = _Listed(256)  # what the bytes of the tables cannot hold
+        self.singles = _Listed(1)  # pixels beyond whole tiles
         self.order = np.empty(0, np.uint32)
+        self.looked_up: tuple[Array, Array] | None = None
 
     def add(self, pixels: Array, tick: Tick | None = None, *, again: bool = False) -> None:
         """See `Counter.add`."""
         n_tiles = len(pixels) // count.TILE
-        self.singles.append(_color_codes(pixels[n_tiles * count.TILE :]))
+        self.singles.add(_color_codes(pixels[n_tiles * count.TILE :]))
+        self.n_seen += len(pixels)
         kernel = compiled(
             count.count_colors,
             array("uint8"),
@@ -43,14 +49,14 @@ class ColorCounter(TableCounter):
             array("uint32", written=True),
         )
         # A second table is worth its clearing and merging from some millions of pixels on.
-        self.n_used = max(self.n_used, min(len(self.tables), len(pixels) // _PIXELS_PER_TABLE))
+        self.n_used = max(self.n_used, min(len(self.tables), self.n_seen // _PIXELS_PER_TABLE))
         free = list(self.tables[: self.n_used])
 
         def task(start: int, stop: int) -> None:
             table = free.pop()
             carries = np.empty(count.TILE * (stop - start), np.uint32)
             n = kernel(pixels.reshape(-1), start, stop, table, carries)
-            self.carries.append(carries[:n].copy())
+            self.carries.add(carries[:n].copy())
             free.append(table)
 
         in_chunks(task, n_tiles, CHUNK // count.TILE, self.n_used, _in_pixels(tick, pixels))
@@ -84,8 +90,8 @@ class ColorCounter(TableCounter):
         run_chunks(task, 32, self.n_threads, lambda _, used: parts.append(used))
         codes = np.concatenate([part[0] for part in parts])
         counts = np.concatenate([part[1] for part in parts])
-        for listed, weight in ((self.carries, 256), (self.singles, 1)):
-            codes, counts = _with_listed(codes, counts, listed, weight)
+        for listed in (self.carries, self.singles):
+            codes, counts = listed.added_to(codes, counts)
         self.order = codes
         values = np.empty((len(codes), 3), np.uint8)
         for f in range(3):
@@ -94,9 +100,7 @@ class ColorCounter(TableCounter):
 
     def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
         """See `Counter.look_up`."""
-        # The counts are not needed any more, and their memory is at hand.
-        by_code = np.empty(2**24, labels.dtype) if labels.itemsize > 1 else self.tables[0]
-        by_code[self.order] = table
+        by_code = self._by_code(table, labels)
         n_tiles = len(pixels) // count.TILE
         rest = slice(n_tiles * count.TILE, None)
         labels[rest] = by_code[_color_codes(pixels[rest])]
@@ -116,25 +120,64 @@ class ColorCounter(TableCounter):
             _in_pixels(tick, pixels),
         )
 
+    def _by_code(self, table: Array, labels: Array) -> Array:
+        """Labels of all colours; of chunks that share a table it is laid out once."""
+        if self.looked_up is not None:
+            before, by_code = self.looked_up
+            if before is table and by_code.dtype == labels.dtype:
+                return by_code
+        # The counts are not needed any more, and their memory is at hand.
+        by_code = np.empty(2**24, labels.dtype) if labels.itemsize > 1 else self.tables[0]
+        by_code[self.order] = table
+        self.looked_up = table, by_code
+        return by_code
+
+
+class _Listed:
+    """Codes that stand for so many pixels each; sorted and counted before they grow many."""
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.codes = np.empty(0, np.uint32)
+        self.counts = np.empty(0, np.int64)
+        self.waiting: list[Array] = []
+        self.n_waiting = 0
+        self.lock = threading.Lock()
+
+    def add(self, codes: Array) -> None:
+        """Add codes, in any thread."""
+        with self.lock:
+            self.waiting.append(codes)
+            self.n_waiting += len(codes)
+            if self.n_waiting > _MOST_WAITING:
+                self._sort()
+
+    def _sort(self) -> None:
+        more, times = np.unique(np.concatenate(self.waiting), return_counts=True)
+        self.codes, self.counts = _with(self.codes, self.counts, more, self.weight * times)
+        self.waiting, self.n_waiting = [], 0
+
+    def added_to(self, codes: Array, counts: Array) -> tuple[Array, Array]:
+        """Ascending codes and their counts, those listed added."""
+        if self.waiting:
+            self._sort()
+        return _with(codes, counts, self.codes, self.counts)
+
 
 def _color_codes(colors: Array) -> Array:
     wide = colors.astype(np.uint32)
     return (wide[:, 0] << np.uint32(16)) | (wide[:, 1] << np.uint32(8)) | wide[:, 2]
 
 
-def _with_listed(
-    codes: Array, counts: Array, listed: list[Array], weight: int
-) -> tuple[Array, Array]:
-    """Ascending codes and their counts, with ``weight`` more for each code that is listed."""
-    more, times = np.unique(np.concatenate([codes[:0], *listed]), return_counts=True)
+def _with(codes: Array, counts: Array, more: Array, times: Array) -> tuple[Array, Array]:
+    """Ascending codes and their counts, with more of such."""
     at = np.searchsorted(codes, more)
     known = np.zeros(len(more), bool)
     inside = at < len(codes)
     known[inside] = codes[at[inside]] == more[inside]
-    counts[at[known]] += weight * times[known]
+    counts[at[known]] += times[known]
     if not known.all():
-        # A count that is a multiple of 256 has left nothing in the table.
-        counts = np.insert(counts, at[~known], weight * times[~known])
+        counts = np.insert(counts, at[~known], times[~known])
         codes = np.insert(codes, at[~known], more[~known])
     return codes, counts
 

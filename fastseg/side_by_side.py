@@ -14,6 +14,7 @@ _GAP = 16
 _INK, _FAINT, _PAPER = (24, 24, 27), (113, 113, 122), (255, 255, 255)
 _PER_ROW = 8
 _SWATCH = 56  # height
+_BESIDE = 360  # of the height, what captions and some rows of the palette take
 
 Palette = list[tuple[list[int], float]]
 
@@ -25,6 +26,7 @@ def side_by_side(
     *,
     title: str,
     subtitle: str,
+    max_side: int | None = None,
 ) -> Image.Image:
     """Draw a picture, its segmentation, and the palette with the share of each colour.
 
@@ -36,14 +38,21 @@ def side_by_side(
         The colours of the clusters, and which part of the pixels they cover.
     title, subtitle : str
         What stands above.
+    max_side : int, optional
+        Make the picture as large as this allows.
 
     Returns
     -------
     PIL.Image.Image
         In RGB.
     """
-    height = round(_PANEL * original.shape[0] / original.shape[1])
-    width = 2 * _MARGIN + 2 * _PANEL + _GAP
+    room = _PANEL if max_side is None else (max_side - 2 * _MARGIN - _GAP) // 2
+    panel_width, height = room, round(room * original.shape[0] / original.shape[1])
+    if max_side is not None and height > max_side - _BESIDE:
+        height = max_side - _BESIDE
+        panel_width = round(height * original.shape[1] / original.shape[0])
+    panel_size = max(1, panel_width), max(1, height)
+    width = 2 * _MARGIN + 2 * room + _GAP
     top = _MARGIN + 78
     below = top + height + 34
     n_rows = -(-len(palette) // _PER_ROW)
@@ -60,11 +69,13 @@ def side_by_side(
         ),
     )
     for number, (pixels, caption, resampling) in enumerate(panels):
-        left = _MARGIN + number * (_PANEL + _GAP)
-        panel = Image.fromarray(pixels).resize((_PANEL, height), resampling)
+        left = _MARGIN + number * (room + _GAP)
+        panel = Image.fromarray(pixels).resize(panel_size, resampling)
         sheet.paste(panel, (left, top))
-        draw.text((left + _PANEL, top - 8), caption, _FAINT, _font(16), anchor="rs")
+        draw.text((left + room, top - 8), caption, _FAINT, _font(16), anchor="rs")
     _draw_palette(draw, palette, below, width)
+    if max_side is not None and max(sheet.size) > max_side:
+        sheet.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return sheet
 
 

@@ -1,0 +1,203 @@
+"""Opening images to be read in regions, and files for labels that are written in regions.
+
+To add a format of large files: a module with ``open_chunks(path, part)`` that gives a
+`ChunkedImage`, or with ``create(path, plan, overwrite=...)`` that gives a `LabelWriter` in a
+``with`` statement, and its suffixes in the tables below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import READERS, check_labels, encode_labels, read_image
+from .atomic import StrPath, atomic_write, suffix_of
+from .chunked import (
+    ChunkedImage,
+    LabelPlan,
+    LabelWriter,
+    MissingCodec,
+    NotInPieces,
+    Part,
+    Region,
+    refuse_options,
+    refuse_parts,
+)
+from .combined import ChosenChannels, StackedImage, WholeImage
+
+# suffix -> the module whose open_chunks(path, part) reads it in regions
+CHUNK_READERS = {".npy": "npy", ".tif": "tiff_chunks", ".tiff": "tiff_chunks"}
+
+# suffix -> the module whose create(path, plan, overwrite=...) writes it in regions
+CHUNK_WRITERS = {".npy": "npy", ".tif": "tiff_writer", ".tiff": "tiff_writer"}
+
+_WHOLE = Part()
+
+
+def open_image(
+    paths: StrPath | Sequence[StrPath], part: Part = _WHOLE, *, max_pixels: int | None = None
+) -> ChunkedImage:
+    """Open an image to be read in regions.
+
+    Formats that can only be read as a whole are; they take the memory of the image.
+
+    Parameters
+    ----------
+    paths : path or sequence of path
+        A file of any format that `read_image` takes, or several of one grid whose channels
+        make one image.
+    part : Part
+        Which part of each file is the image; ``channels`` are those of all together.
+    max_pixels : int, optional
+        The largest picture to open; by default no limit for what is read in regions, and
+        that of `read_image` for what is read as a whole.
+
+    Returns
+    -------
+    ChunkedImage
+        To be closed after use.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `read_image` and `read_channels`, or a file has no such part.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    names = [os.fspath(path) for path in given]
+    with contextlib.ExitStack() as opened:
+        images = [opened.enter_context(_opened(name, part, max_pixels)) for name in names]
+        image = images[0] if len(images) == 1 else StackedImage(images)
+        if part.channels is not None:
+            image = ChosenChannels(image, part.channels)
+        opened.pop_all()  # whoever closes the image closes them
+        return image
+
+
+def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
+    module = CHUNK_READERS.get(suffix_of(name))
+    if module is None:
+        known = ", ".join(sorted(set(CHUNK_READERS) - {".npy"}))
+        refuse_parts(name, part, f"this is for {known}", but=("channels",))
+        return WholeImage(name, read_image(name, max_pixels=max_pixels))
+    check_file(name)
+    try:
+        image: ChunkedImage = _module(module).open_chunks(name, part)
+    except MissingCodec:
+        raise
+    except (NotInPieces, ImportError):
+        if part.series is not None or part.level is not None or part.pages is not None:
+            raise
+        return WholeImage(name, read_image(name, max_pixels=max_pixels))
+    if max_pixels is not None and module != "npy" and image.n_pixels > max_pixels:
+        image.close()
+        raise ValueError(
+            f"{name}: has {image.n_pixels:,} pixels, more than the limit of {max_pixels:,}; if you"
+            f" trust the file, raise it with --max-pixels {image.n_pixels} (in Python: max_pixels)"
+        )
+    return image
+
+
+def check_file(name: str) -> None:
+    """Refuse what is no file that can be read."""
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: no such file")
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name}: is a folder; give the name of a file")
+    if not os.access(name, os.R_OK):
+        raise PermissionError(f"{name}: no permission to read the file")
+    if os.path.getsize(name) == 0:
+        raise ValueError(f"{name}: the file is empty")
+
+
+@contextlib.contextmanager
+def create_labels(
+    path: StrPath, plan: LabelPlan, *, overwrite: bool = False
+) -> Iterator[LabelWriter]:
+    """Create a file of labels that appears when the block has ended well.
+
+    The caller writes every region, and calls ``finish`` of the writer.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; formats that can only be written as a whole are collected in
+        memory first.
+    plan : LabelPlan
+        What is to be written.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `check_output`, or the format cannot hold these labels.
+    """
+    name = os.fspath(path)
+    module = CHUNK_WRITERS.get(suffix_of(name))
+    if module is not None:
+        with _module(module).create(name, plan, overwrite=overwrite) as writer:
+            yield writer
+        return
+    with atomic_write(name, overwrite=overwrite) as file:
+        yield WholeWriter(name, file, plan)
+
+
+class WholeWriter:
+    """Collects labels in memory for a format that is written as a whole."""
+
+    def __init__(self, name: str, file: Any, plan: LabelPlan) -> None:
+        refuse_options(name, plan)
+        check_labels(name, int(np.iinfo(plan.dtype).max) + 1 if plan.legend.colors is None
+                     else len(plan.legend.colors), plan.grid)  # fmt: skip
+        self.block = (1,) * len(plan.grid)
+        self._name, self._file, self._plan = name, file, plan
+        self._labels = np.zeros(plan.grid, plan.dtype)
+
+    def encode(self, region: Region, labels: NDArray[Any]) -> NDArray[Any]:
+        """See `LabelWriter.encode`."""
+        return labels
+
+    def write(self, region: Region, encoded: NDArray[Any]) -> None:
+        """See `LabelWriter.write`."""
+        self._labels[region] = encoded.reshape(self._labels[region].shape)
+
+    def finish(self, tick: Any = None, n_threads: int = 1) -> None:
+        """See `LabelWriter.finish`."""
+        legend = self._plan.legend
+        encode_labels(
+            self._file, self._name, self._labels, colors=legend.colors, left_out=legend.left_out,
+            names=legend.names, geometry=legend.geometry,
+        )  # fmt: skip
+
+
+def largest_picture() -> int | None:
+    """Pixels of the largest picture that is decoded as a whole unless more are asked for."""
+    from .pillow_state import SIZE_LIMIT
+
+    return SIZE_LIMIT.pixels()
+
+
+def can_stream(path: StrPath) -> bool:
+    """Whether files of this name can be read in regions."""
+    return suffix_of(path) in CHUNK_READERS
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"fastseg.io.{name}")
+
+
+__all__ = [
+    "CHUNK_READERS",
+    "CHUNK_WRITERS",
+    "READERS",
+    "can_stream",
+    "create_labels",
+    "largest_picture",
+    "open_image",
+]

@@ -1,0 +1,79 @@
+"""What `segment` gives: a fitted model, how it was fitted, and the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .kernels.backend import Array, FloatArray
+from .model import Model
+from .ward import WardTree
+
+
+@dataclass(eq=False)
+class FittedModel(Model):
+    """A model, and how it was fitted.
+
+    Attributes
+    ----------
+    n_left_out : int
+        Pixels left out.
+    backend, reason : str
+        Where it was computed, and why there.
+    seconds : dict of str to float
+        Seconds spent in each stage: count, fit (choosing k, starts and iterations), labels.
+    init_centers : ndarray of shape (n_clusters, n_channels)
+        Starting centres of the best run, in the order in which they were drawn.
+    chosen_k_reason : str or None
+        Why there are so many clusters, where their number was chosen.
+    foreground : float or None
+        Smallest value of the foreground, where one was asked for.
+    tree : WardTree or None
+        With ``method="ward"`` the tree that was cut: its leaves, their counts, and the
+        ``linkage``. The labels come from it, while `predict` goes by the nearest centre,
+        which need not be the same for pixels between two clusters.
+    """
+
+    n_left_out: int = field(kw_only=True)
+    backend: str = field(kw_only=True)
+    reason: str = field(kw_only=True)
+    seconds: dict[str, float] = field(kw_only=True, repr=False)
+    init_centers: FloatArray | None = field(kw_only=True, repr=False)
+    chosen_k_reason: str | None = field(default=None, kw_only=True)
+    foreground: float | None = field(default=None, kw_only=True)
+    tree: WardTree | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def linkage(self) -> FloatArray:
+        """Linkage matrix of ``tree`` (m - 1, 4) for `scipy.cluster.hierarchy`, see `WardTree`."""
+        if self.tree is None:
+            raise AttributeError(f"there is no linkage with method={self.method!r}; use 'ward'")
+        return self.tree.linkage
+
+
+@dataclass(eq=False)
+class Segmentation(FittedModel):
+    """Result of `segment`: a fitted model, and the labels of its image.
+
+    Attributes
+    ----------
+    labels : ndarray of the image's grid
+        Label of each pixel in the smallest unsigned type: ``start_label`` for the
+        first cluster, 0 for pixels left out.
+    """
+
+    labels: Array = field(kw_only=True)
+
+    def recolor(self) -> Array:
+        """Image in which every pixel has its cluster's mean, in the image's type and shape.
+
+        Integer types are rounded; pixels left out are 0, or NaN in float images.
+        """
+        dtype = np.dtype(self.dtype)
+        rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
+        empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
+        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
+        if self.channel_axis is None:
+            return picture[..., 0]
+        return np.moveaxis(picture, -1, self.channel_axis)

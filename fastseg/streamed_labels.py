@@ -1,0 +1,199 @@
+"""Labels of images that are read region by region, written as they come."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .class_names import label_names
+from .file_options import FileOptions
+from .io import StrPath
+from .io.atomic import atomic_write
+from .io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
+from .io.image import Legend
+from .io.opening import create_labels
+from .kernels.backend import Array, Backend, Counter, FloatArray
+from .labelling import choose_start_label, label_pixels, label_type, label_values
+from .model import Model
+from .pixels import Pixels
+from .preview import Preview
+from .progress import Progress
+from .reading import Chunk, Reading, wait_for
+from .summary import count_pixels
+
+# Labels (n,) of the n pixels that take part.
+LabelsOf = Callable[[Pixels], Array]
+
+
+def by_table(counter: Counter, table: Array) -> LabelsOf:
+    """Labels by the table of what was counted."""
+
+    def labels_of(pixels: Pixels) -> Array:
+        labels = np.empty(len(pixels.values), table.dtype)
+        counter.look_up(pixels.values, table, labels)
+        return labels
+
+    return labels_of
+
+
+def by_distance(
+    centers: FloatArray,
+    first_label: int,
+    forward: Callable[[Array], Array],
+    backend: Backend,
+    n_threads: int,
+    *,
+    distinct_first: bool,
+) -> LabelsOf:
+    """Labels of the nearest centres, to which ``forward`` takes values in image units.
+
+    ``distinct_first`` is for a ``forward`` that takes longer than counting.
+    """
+
+    def labels_of(pixels: Pixels) -> Array:
+        def there(stored: Array) -> Array:
+            return forward(pixels.in_units(stored))
+
+        how: dict[str, Any] = {"n_threads": n_threads, "progress": Progress()}
+        values, counter, table = pixels.values, None, None
+        if distinct_first:
+            values, _, counter = count_pixels(pixels.values, backend, **how)
+            if counter is not None:
+                points = backend.put(there(values), n_threads=n_threads)
+                table = label_values(points, centers, first_label)
+        return label_pixels(
+            pixels, values, counter, table, centers, first_label, forward=there, backend=backend,
+            **how,
+        )  # fmt: skip
+
+    return labels_of
+
+
+class _Tally:
+    """Pixels of each label."""
+
+    def __init__(self, backend: Backend, last: int, n_threads: int) -> None:
+        self._n = last + 1
+        self._dtype = np.dtype(label_type(last))
+        self._counter = None
+        if self._dtype.kind == "u":
+            self._counter = backend.counter(self._dtype, 1, n_threads=n_threads)
+        self._totals = np.zeros(self._n, np.int64)
+
+    def add(self, labels: Array) -> None:
+        """Count labels (n,)."""
+        if self._counter is not None:
+            self._counter.add(labels[:, None])
+        else:
+            self._totals += np.bincount(labels, minlength=self._n)
+
+    def counts(self, first_label: int) -> Array:
+        """Pixels of each cluster (n_clusters,) int64."""
+        if self._counter is not None:
+            values, counts = self._counter.distinct()
+            self._totals[values[:, 0]] += counts
+        return self._totals[first_label:]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Labels to be written: where, how, and what they mean."""
+
+    path: StrPath
+    options: FileOptions
+    model: Model
+    first_label: int
+    backend: Backend
+
+    def write(
+        self,
+        reading: Reading,
+        pool: ThreadPoolExecutor,
+        labels_of: LabelsOf,
+        progress: Progress,
+        *,
+        counts: Array | None = None,
+        save_model: StrPath | None = None,
+    ) -> Array:
+        """One pass that labels and writes; returns the pixels of each cluster, if need be counted.
+
+        The file of the model and the preview are written before that of the labels appears.
+        """
+        image, model, first, options = reading.images[0], self.model, self.first_label, self.options
+        last = first + model.n_clusters - 1
+        colors = model.palette(first)
+        legend = Legend(colors, first == 1, label_names(model.names, first), image.geometry)
+        dtype = np.dtype(np.uint32 if last >= 2**16 else label_type(last))
+        plan = LabelPlan(image.grid, dtype, legend, image, options.compression, options.pyramid)
+        tally = None if counts is not None else _Tally(self.backend, last, reading.n_threads)
+        preview = None
+        if options.preview is not None:
+            preview = Preview(image.grid, image.n_channels, reading.units)
+        with create_labels(self.path, plan, overwrite=options.overwrite) as writer:
+            passed = _Pass(writer, labels_of, first, dtype, tally, preview)
+            passed.run(reading, pool, progress)
+            writer.finish(progress.tick("pyramid"), reading.n_threads)
+            if tally is not None:
+                counts = tally.counts(first)
+            assert counts is not None
+            if preview is not None:
+                self._draw(preview, colors, counts, image)
+            if save_model is not None:
+                model.counts = counts
+                model.save(save_model, overwrite=options.overwrite)
+        return counts
+
+    def _draw(self, preview: Preview, colors: Array, counts: Array, image: ChunkedImage) -> None:
+        assert self.options.preview is not None
+        size = " x ".join(f"{n:,}" for n in reversed(image.grid))
+        picture = preview.draw(
+            colors, self.model.value_range, counts, self.first_label,
+            os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
+        )  # fmt: skip
+        with atomic_write(self.options.preview, overwrite=self.options.overwrite) as file:
+            picture.save(file, format="PNG")
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass: read, label, encode in threads, write in the order of the image."""
+
+    writer: LabelWriter
+    labels_of: LabelsOf
+    first_label: int
+    dtype: np.dtype[Any]
+    tally: _Tally | None
+    preview: Preview | None
+
+    def run(self, reading: Reading, pool: ThreadPoolExecutor, progress: Progress) -> None:
+        encoding: deque[tuple[Region, Future[Any]]] = deque()
+        for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
+            full = self._label(chunk)
+            encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
+            if len(encoding) > reading.n_threads:
+                self._write(encoding)
+        while encoding:
+            self._write(encoding)
+
+    def _label(self, chunk: Chunk) -> Array:
+        pixels = chunk.pixels
+        if self.first_label == 0:
+            choose_start_label(0, False, pixels.n_left_out)
+        none = np.empty(0, self.dtype)
+        labels = self.labels_of(pixels) if len(pixels.values) else none
+        if self.tally is not None:
+            self.tally.add(labels)
+        full = pixels.to_grid(labels)
+        if self.preview is not None:
+            self.preview.add(chunk.region, pixels, full)
+        return full
+
+    def _write(self, encoding: deque[tuple[Region, Future[Any]]]) -> None:
+        region, future = encoding.popleft()
+        self.writer.write(region, wait_for(future, lambda: None))
