@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .io import WRITERS, StrPath, check_output
+from .io import StrPath, check_output
 from .io.channels import check_grid
 from .io.chunked import ChunkedImage, Part
-from .io.opening import open_image
+from .io.opening import check_label_output, open_image
 from .kernels.cpu.threads import resolve_n_threads
 from .memory import memory_budget
 from .reading import Reading, readers
@@ -33,7 +33,7 @@ class FileOptions:
     channels : sequence of int, optional
         Some of the channels, from 0, in this order.
     max_pixels : int, optional
-        The largest picture to open; by default no limit for TIFF and .npy, and that of
+        The largest picture to open; by default no limit for large formats, and that of
         `fastseg.io.read_image` for others.
     memory : int or str, optional
         Bytes to get along with, or words such as "1GiB". By default a quarter of the free
@@ -41,9 +41,10 @@ class FileOptions:
     on_error : {"raise", "skip"}
         "skip" leaves out tiles that cannot be decoded; clusters then count from 1.
     compression : {"deflate", "zstd", "none"}, optional
-        Of a TIFF file of labels; "deflate" by default.
+        Of labels as TIFF ("deflate" by default) or Zarr ("zstd").
     pyramid : bool
-        Put smaller copies of the labels into the TIFF file.
+        Put smaller copies of the labels into the TIFF or OME-Zarr file; an OME-Zarr image
+        with levels gets as many in any case.
     preview : path, optional
         Write a picture (.png) of image, labels and palette, at most 2048 pixels a side.
     overwrite : bool
@@ -74,7 +75,7 @@ class FileOptions:
             raise ValueError(f"on_error must be 'raise' or 'skip', got {self.on_error!r}")
         memory_budget(self.memory)
         for output in outputs:
-            check_output(output, self.overwrite, WRITERS, inputs)
+            check_label_output(output, self.overwrite, inputs)
         if self.preview is not None:
             check_output(self.preview, self.overwrite, (".png",), inputs)
 

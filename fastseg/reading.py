@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .arrays import check_finite, native
-from .io.chunked import ChunkedImage, DamagedBlock, Region, cut, regions, shape_of
+from .io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from .io.image import stored_value
 from .kernels.backend import Array
 from .memory import MEBIBYTE, release_freed
@@ -208,7 +208,7 @@ class Reading:
         shape = shape_of(region)
         values = np.zeros((*shape, self.n_channels), self.stored)
         valid = np.zeros(shape, bool)
-        for block in _blocks_in(region, image.block):
+        for block in blocks_in(region, image.block):
             inner = tuple(
                 slice(b.start - r.start, b.stop - r.start)
                 for b, r in zip(block, region, strict=True)
@@ -220,20 +220,6 @@ class Reading:
                 continue
             valid[inner] = True if there is None else there
         return values, valid
-
-
-def _blocks_in(region: Region, block: tuple[int, ...]) -> Iterator[Region]:
-    """Blocks of the storage, cut to a region."""
-    firsts = [part.start // size for part, size in zip(region, block, strict=True)]
-    counts = [
-        -(-part.stop // size) - first
-        for part, size, first in zip(region, block, firsts, strict=True)
-    ]
-    for index in np.ndindex(*counts):
-        yield tuple(
-            slice(max(part.start, (first + i) * size), min(part.stop, (first + i + 1) * size))
-            for part, size, first, i in zip(region, block, firsts, index, strict=True)
-        )
 
 
 def _mask_of(mask: ChunkedImage, region: Region) -> Array:

@@ -86,11 +86,12 @@ def segment_file(
     Parameters
     ----------
     path : path or sequence of path
-        Image file; of several the channels make one image. TIFF and .npy are read piece by
-        piece, other formats as a whole.
+        Image file; of several the channels make one image. TIFF, .npy, Zarr, rasters on the
+        ground and slides are read piece by piece, other formats as a whole.
     output : path
-        File of the labels: .tif (tiled, in the clusters' colours), .npy, .png or NIfTI. It
-        is whole or absent.
+        File of the labels: .tif (tiled, in the clusters' colours, where the image lies),
+        .npy, .png, NIfTI, .zarr, .ome.zarr, or ``IMAGE.ome.zarr/labels/NAME`` for labels in
+        the image itself. It is whole or absent.
     n_clusters : int or "auto"
         As in `segment`.
     mask : path, optional

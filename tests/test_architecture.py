@@ -104,7 +104,22 @@ def run(code, *options, cwd=None):
 
 @pytest.mark.parametrize(
     "module",
-    ["numpy", "numba", "sklearn", "cupy", "PIL", "click", "rich", "matplotlib", "nibabel", "cc3d"],
+    [
+        "numpy",
+        "numba",
+        "sklearn",
+        "cupy",
+        "PIL",
+        "click",
+        "rich",
+        "matplotlib",
+        "nibabel",
+        "cc3d",
+        "zarr",
+        "rasterio",
+        "openslide",
+        "tifffile",
+    ],
 )
 def test_importing_fastseg_loads_nothing_heavy(module):
     assert run(f"import sys, fastseg; print({module!r} in sys.modules)") == "False"

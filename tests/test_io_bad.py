@@ -52,7 +52,7 @@ def test_a_file_without_permission(tmp_path):
 @pytest.mark.parametrize("name", ["a.xyz", "a"])
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    refused(tmp_path / name, "suffix", ".csv, .dcm, .gif, .hdr, .img, .jpeg, .jpg, .mgh, ")
+    refused(tmp_path / name, "suffix", ".csv, .dcm, .gif, .hdr, .img, .jp2, .jpeg, .jpg, ")
 
 
 @pytest.mark.parametrize("suffix", [*FORMATS, "csv", "npy"])

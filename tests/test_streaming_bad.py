@@ -137,7 +137,7 @@ def test_without_tifffile_the_extra_is_named(here, monkeypatch, capsys):
         (["a.tif", "out.tif", "--min-size", "9"], "--min-size needs the image as a whole"),
         (["a.tif", "out.tif", "--report", "r.png"], "--report needs the image as a whole"),
         (["none.tif", "out.tif"], "none.tif: no such file"),
-        (["a.tif", "out.npy", "--pyramid"], "pyramid (--pyramid) is for .tif"),
+        (["a.tif", "out.npy", "--pyramid"], "pyramid (--pyramid) is for .tif and Zarr"),
         (["a.tif", "out.png", "-k", "300"], "write them as .tif or .npy"),
         (["a.tif", "out.tif", "--max-pixels", "99"], "raise it with --max-pixels 12480"),
     ],

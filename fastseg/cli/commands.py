@@ -89,10 +89,13 @@ def segment(input_: str, output: str, as_json: bool, sample: int | None, **given
     """Segment INPUT and write its labels to OUTPUT.
 
     INPUT is a PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix, a .npy
-    array, a NIfTI (.nii, .nii.gz), Analyze or MGH volume, or the folder of a
-    DICOM series. OUTPUT is .png (labels as pixel values, the clusters' colours as
-    palette), .tif (the same), .npy, or .nii or .nii.gz (on the grid of the
-    volume, its affine and header kept). TIFF and .npy may be larger than memory.
+    array, a NIfTI (.nii, .nii.gz), Analyze or MGH volume, the folder of a DICOM
+    series, a Zarr array or OME-Zarr image, a GeoTIFF, .vrt or .jp2 raster, or a
+    slide. OUTPUT is .png (labels as pixel values, the clusters' colours as
+    palette), .tif (the same, where a raster lies), .npy, .nii or .nii.gz (on the
+    grid of the volume, its affine and header kept), .zarr, .ome.zarr, or
+    IMAGE.ome.zarr/labels/NAME for labels in the image. TIFF, .npy, Zarr, rasters
+    and slides may be larger than memory.
     """
     from . import jobs, piecewise
 

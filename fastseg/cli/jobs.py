@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..class_names import check_names
 from ..drawing import check_plot, save_figure
 from ..io import (
-    WRITERS,
     Image,
     atomic_write,
     check_labels,
@@ -21,6 +20,9 @@ from ..io import (
     encode_labels,
     encode_values,
 )
+from ..io.image import Legend
+from ..io.opening import check_label_output
+from ..io.pieces import belongs_beside, labels_beside
 from ..model import Model
 from ..progress import Callback, Clock
 from ..segmentation import Segmentation
@@ -70,7 +72,7 @@ def segment_file(
 
     clock = Clock()
     inputs = source.files if init is None else (*source.files, init)
-    check_output(output, overwrite, WRITERS, inputs)
+    check_label_output(output, overwrite, inputs)
     if model_path is not None:
         check_output(model_path, overwrite, (".json",), inputs)
     drawings = [path for path in (report_path, dendrogram_path) if path is not None]
@@ -156,10 +158,16 @@ def _written(
         def open_(path: str) -> BinaryIO:
             return stack.enter_context(atomic_write(path, overwrite=overwrite))
 
-        encode_labels(
-            open_(job.output), job.output, job.labels, colors=job.colors,
-            left_out=job.start_label == 1, names=job.names, geometry=geometry,
-        )  # fmt: skip
+        if belongs_beside(job.output, job.image):
+            legend = Legend(job.colors, job.start_label == 1, job.names, geometry)
+            stack.enter_context(labels_beside(
+                job.output, job.labels, legend, job.image, job.input, overwrite=overwrite
+            ))  # fmt: skip
+        else:
+            encode_labels(
+                open_(job.output), job.output, job.labels, colors=job.colors,
+                left_out=job.start_label == 1, names=job.names, geometry=geometry,
+            )  # fmt: skip
         if distances is not None and extras.distance_path is not None:
             encode_values(open_(extras.distance_path), extras.distance_path, distances, geometry)
         if found is not None and extras.objects_path is not None:
@@ -209,7 +217,7 @@ def predict_file(
 
     clock = Clock()
     inputs = (*source.files, model_path)
-    check_output(output, overwrite, WRITERS, inputs)
+    check_label_output(output, overwrite, inputs)
     extras.check([output], overwrite, inputs)
     callback("read", 0, 0, {})
     model = load_model(model_path)

@@ -184,9 +184,10 @@ _PARTS = (
 _WRITING = (
     click.option("--preview", metavar="FILE.png",
                  help="Draw image, labels and palette, at most 2048 pixels a side."),
-    click.option("--pyramid", is_flag=True, help="Put smaller copies into a .tif of labels."),
+    click.option("--pyramid", is_flag=True,
+                 help="Put smaller copies into a .tif or .ome.zarr of labels."),
     click.option("--compression", type=click.Choice(["deflate", "zstd", "none"]),
-                 help="Of a .tif of labels; by default deflate."),
+                 help="Of labels: .tif (by default deflate) and Zarr (zstd)."),
 )  # fmt: skip
 
 _OUT_DIR = (

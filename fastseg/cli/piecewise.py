@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from ..file_options import FileOptions
 from ..io import WRITERS, check_output
 from ..io.atomic import suffix_of
-from ..io.opening import can_stream, largest_picture, open_image
+from ..io.opening import (
+    CHUNK_WRITERS,
+    can_stream,
+    check_label_output,
+    largest_picture,
+    open_image,
+)
 from ..memory import MEBIBYTE, memory_budget
 from ..progress import Callback, Clock
 from .extras import Extras
@@ -150,7 +156,7 @@ def predict_in_pieces(
     from ..streamed_predict import predict_file
 
     clock = Clock()
-    check_output(output, overwrite, WRITERS, (*source.files, model_path))
+    check_label_output(output, overwrite, (*source.files, model_path))
     model = load_model(model_path)
     found = predict_file(
         model, [source.path, *source.channels], output, mask=source.mask, nodata=source.nodata,
@@ -236,9 +242,9 @@ def fit_many(
 def outputs_in(folder: str, inputs: tuple[str, ...], suffix: str | None) -> list[str]:
     """Names of the label files of many inputs, in a folder that is made."""
     outputs = []
-    for path in inputs:
+    for path in map(os.path.normpath, inputs):  # folders may end in a slash
         own = suffix_of(path)
-        ending = suffix or (own if own in WRITERS else ".png")
+        ending = suffix or (own if own in (*WRITERS, *CHUNK_WRITERS) else ".png")
         stem = os.path.basename(path)[: -len(own)] if own else os.path.basename(path)
         outputs.append(os.path.join(folder, stem + ending))
     for output in outputs:

@@ -212,6 +212,7 @@ def suffix(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     """Take a suffix that labels are written with."""
     from ..io import WRITERS
 
-    if value is not None and value not in WRITERS:
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(WRITERS)}.", ctx, param)
+    known = (*WRITERS, ".zarr", ".ome.zarr")
+    if value is not None and value not in known:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(known)}.", ctx, param)
     return value

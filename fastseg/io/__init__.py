@@ -21,23 +21,34 @@ if TYPE_CHECKING:
 
 # suffix -> the module whose read(path, max_pixels) gives an Image
 READERS = {
+    ".bif": "pieces",
     ".bmp": "raster",
     ".csv": "matrix",
     ".dcm": "dicom",
     ".gif": "raster",
     ".hdr": "nifti",
     ".img": "nifti",
+    ".jp2": "pieces",
     ".jpeg": "raster",
     ".jpg": "raster",
     ".mgh": "nifti",
     ".mgz": "nifti",
+    ".mrxs": "pieces",
+    ".ndpi": "pieces",
     ".nii": "nifti",
     ".nii.gz": "nifti",
     ".npy": "npy",
     ".png": "raster",
+    ".scn": "pieces",
+    ".svs": "pieces",
+    ".svslide": "pieces",
     ".tif": "raster",
     ".tiff": "raster",
+    ".vms": "pieces",
+    ".vmu": "pieces",
+    ".vrt": "pieces",
     ".webp": "raster",
+    ".zarr": "pieces",
 }
 
 # suffix -> the module whose write(file, name, labels, legend) encodes labels, and whose
@@ -82,8 +93,9 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
     path : path
         A PNG, JPEG, WebP, BMP, GIF or TIFF picture, a CSV matrix of numbers
         (read as a grey image), a NumPy ``.npy`` array, a NIfTI, Analyze or MGH
-        volume, or the folder of a DICOM series. An animation or a file of several
-        pages gives its first picture, and a note.
+        volume, the folder of a DICOM series, a Zarr array or OME-Zarr image, a
+        GeoTIFF, ``.vrt`` or ``.jp2`` raster, or a slide that OpenSlide reads. An
+        animation or a file of several pages gives its first picture, and a note.
     max_pixels : int, optional
         The largest picture that is decoded. By default Pillow's limit against
         decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; volumes have none. It
@@ -108,7 +120,8 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
     name = os.fspath(path)
     suffix = suffix_of(name)
     if os.path.isdir(name):
-        series: Image = _module("dicom").read(name, max_pixels)
+        kind = "pieces" if suffix == ".zarr" or _module("zarr_store").is_zarr(name) else "dicom"
+        series: Image = _module(kind).read(name, max_pixels)
         return series
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name}: no such file")
@@ -119,7 +132,10 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
         raise PermissionError(f"{name}: no permission to read the file")
     if os.path.getsize(name) == 0:
         raise ValueError(f"{name}: the file is empty")
-    image: Image = _module(READERS[suffix]).read(name, max_pixels)
+    module = READERS[suffix]
+    if module == "raster" and _module("tiff_place").is_georeferenced(name):
+        module = "pieces"
+    image: Image = _module(module).read(name, max_pixels)
     return image
 
 
@@ -245,7 +261,8 @@ def write_labels(
         ``.png`` is written as an indexed PNG of 8 bits, whose pixel values are
         the labels and whose palette is `colors`: label map and picture in one.
         ``.tif`` holds the labels as grey values (uint8 or uint16), ``.npy``
-        the array as it is, ``.nii`` and ``.nii.gz`` a volume (uint8 or int16).
+        the array as it is, ``.nii`` and ``.nii.gz`` a volume (uint8 or int16),
+        ``.zarr`` an array and ``.ome.zarr`` the labels of an OME-Zarr image.
     labels : ndarray of unsigned integers
         Of shape (height, width); any shape for ``.npy`` and NIfTI.
     colors : ndarray of shape (n_label_values, 3), uint8, optional
@@ -267,6 +284,10 @@ def write_labels(
     ValueError
         The format cannot hold these labels; the message names one that can.
     """
+    if _module("zarr_target").is_target(os.fspath(path)):
+        legend = _module("image").Legend(colors, left_out, names or {}, geometry)
+        with _module("pieces").labels_beside(path, labels, legend, overwrite=overwrite):
+            return
     check_output(path, overwrite, WRITERS)
     with atomic_write(path, overwrite=overwrite) as file:
         encode_labels(
@@ -306,6 +327,8 @@ def encode_values(
 
 
 def _writer(name: str) -> Any:
+    if _module("zarr_target").is_target(name):
+        return _module("zarr_writer")
     suffix = suffix_of(name)
     if suffix not in WRITERS:
         raise ValueError(f"{name}: what can be written is {', '.join(sorted(WRITERS))}")

@@ -67,16 +67,21 @@ def check_output(
     if os.path.isdir(name):
         raise IsADirectoryError(f"{name}: is a folder; give the name of a file to write")
     folder = os.path.dirname(os.path.realpath(name))
-    if not os.path.exists(folder):
-        shown = os.path.dirname(name) or folder
-        raise FileNotFoundError(f"{name}: the folder {shown} does not exist; make it first")
-    if not os.path.isdir(folder):
-        raise NotADirectoryError(f"{name}: {os.path.dirname(name) or folder} is not a folder")
+    check_parent(name, folder)
     for source in inputs:
         with contextlib.suppress(OSError):
             if os.path.samefile(source, name):
                 raise ValueError(f"{name}: is also an input of this run; give another output name")
     _check_existing(name, overwrite)
+
+
+def check_parent(name: str, folder: str) -> None:
+    """Refuse an output whose folder is not there or cannot be written to."""
+    if not os.path.exists(folder):
+        shown = os.path.dirname(name) or folder
+        raise FileNotFoundError(f"{name}: the folder {shown} does not exist; make it first")
+    if not os.path.isdir(folder):
+        raise NotADirectoryError(f"{name}: {os.path.dirname(name) or folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{name}: no permission to write in the folder {folder}")
 

@@ -14,7 +14,7 @@ decodes a block twice and no two regions share a block of the output.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -139,6 +139,31 @@ class ChunkedImage:
         """
         raise NotImplementedError
 
+    def choose(self, channels: tuple[int, ...]) -> ChunkedImage:
+        """Make an image of some channels, in this order; it is closed in place of this one.
+
+        Formats that store channels apart override it, and read those alone.
+
+        Raises
+        ------
+        ValueError
+            There is no such channel.
+        """
+        from .combined import ChosenChannels
+
+        return ChosenChannels(self, self.check_channels(channels))
+
+    def check_channels(self, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Refuse channels that are not there."""
+        n = self.n_channels
+        wrong = [channel for channel in channels if not 0 <= channel < n]
+        if wrong or not channels:
+            raise ValueError(
+                f"{self.name}: has no channel {wrong[0] if wrong else channels!r};"
+                f" its {n} channels are 0 to {n - 1}"
+            )
+        return channels
+
     def close(self) -> None:
         """Close the file."""
 
@@ -255,6 +280,23 @@ def regions(grid: tuple[int, ...], step: tuple[int, ...]) -> list[Region]:
     ]
 
 
+def blocks_in(
+    region: Region, block: tuple[int, ...], grid: tuple[int, ...] | None = None
+) -> Iterator[Region]:
+    """Blocks that a region touches: cut to it, or where a grid is given to the grid."""
+    firsts = [part.start // size for part, size in zip(region, block, strict=True)]
+    counts = [
+        -(-part.stop // size) - first
+        for part, size, first in zip(region, block, firsts, strict=True)
+    ]
+    ends = region if grid is None else tuple(slice(0, n) for n in grid)
+    for index in np.ndindex(*counts):
+        yield tuple(
+            slice(max(end.start, (first + i) * size), min(end.stop, (first + i + 1) * size))
+            for end, size, first, i in zip(ends, block, firsts, index, strict=True)
+        )
+
+
 def shape_of(region: Region) -> tuple[int, ...]:
     """Shape of a region."""
     return tuple(part.stop - part.start for part in region)
@@ -267,8 +309,16 @@ def refuse_parts(path: str, part: Part, reason: str, but: tuple[str, ...] = ()) 
             raise ValueError(f"{path}: {reason}; leave out {name} (--{name})")
 
 
+def check_number(path: str, what: str, number: int, n: int) -> int:
+    """Refuse the number of a series or level that a file does not have."""
+    if not 0 <= number < n:
+        known = f"its {n} are 0 to {n - 1}" if n > 1 else "it has 0 alone"
+        raise ValueError(f"{path}: has no {what} {number}; {known}")
+    return number
+
+
 def refuse_options(path: str, plan: LabelPlan) -> None:
     """Raise ValueError where something is asked for that the format does not have."""
     for name, value in (("compression", plan.compression), ("pyramid", plan.pyramid)):
         if value:
-            raise ValueError(f"{path}: {name} (--{name}) is for .tif; leave it out")
+            raise ValueError(f"{path}: {name} (--{name}) is for .tif and Zarr; leave it out")

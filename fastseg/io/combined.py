@@ -35,7 +35,7 @@ class WholeImage(ChunkedImage):
         super().__init__(
             name, image.grid, pixels.dtype, image.n_channels, axis, block,
             may_hide=image.valid is not None, scale=image.scale, geometry=image.geometry,
-            notes=image.notes,
+            metadata=image.metadata, notes=image.notes,
         )  # fmt: skip
 
     def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -48,17 +48,10 @@ class ChosenChannels(ChunkedImage):
     """Some of the channels of an image, in an order of one's own."""
 
     def __init__(self, image: ChunkedImage, channels: tuple[int, ...]) -> None:
-        n = image.n_channels
-        wrong = [c for c in channels if not 0 <= c < n]
-        if wrong or not channels:
-            raise ValueError(
-                f"{image.name}: has no channel {wrong[0] if wrong else channels!r};"
-                f" its {n} channels are 0 to {n - 1}"
-            )
         self._image, self._channels = image, list(channels)
         super().__init__(
             image.name, image.grid, image.dtype, len(channels), image.channel_axis, image.block,
-            may_hide=image.may_hide, nodata=image.nodata, scale=_chosen(image.scale, channels),
+            may_hide=image.may_hide, nodata=image.nodata, scale=chosen_scale(image.scale, channels),
             geometry=image.geometry, metadata=image.metadata, notes=image.notes,
         )  # fmt: skip
 
@@ -72,7 +65,8 @@ class ChosenChannels(ChunkedImage):
         self._image.close()
 
 
-def _chosen(scale: Scale | None, channels: tuple[int, ...]) -> Scale | None:
+def chosen_scale(scale: Scale | None, channels: tuple[int, ...]) -> Scale | None:
+    """Scale of some channels."""
     if scale is None or len(scale[0]) == 1:
         return scale
     return scale[0][list(channels)], scale[1][list(channels)]

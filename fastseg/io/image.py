@@ -86,6 +86,8 @@ class Image:
     geometry : Geometry or None
         Where the voxels lie, for volumes of medical formats. Their label 0 is the
         background, and clusters count from 1.
+    metadata : object or None
+        What a writer needs to put labels at the same place, for formats of large files.
     """
 
     pixels: NDArray[Any]
@@ -94,6 +96,7 @@ class Image:
     notes: tuple[str, ...] = ()
     scale: Scale | None = None
     geometry: Geometry | None = None
+    metadata: Any = None
 
     def scaled(self, slope: float, intercept: float) -> Image:
         """Make an image whose values are meant so.

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import READERS, check_labels, encode_labels, read_image
-from .atomic import StrPath, atomic_write, suffix_of
+from . import READERS, WRITERS, check_labels, encode_labels, read_image
+from .atomic import StrPath, atomic_write, check_output, suffix_of
 from .chunked import (
     ChunkedImage,
     LabelPlan,
@@ -29,15 +31,43 @@ from .chunked import (
     refuse_options,
     refuse_parts,
 )
-from .combined import ChosenChannels, StackedImage, WholeImage
+from .combined import StackedImage, WholeImage
+from .image import Image
+from .tiff_place import is_georeferenced
+from .zarr_store import is_zarr
+from .zarr_target import check_target, is_target
 
 # suffix -> the module whose open_chunks(path, part) reads it in regions
-CHUNK_READERS = {".npy": "npy", ".tif": "tiff_chunks", ".tiff": "tiff_chunks"}
+CHUNK_READERS = {
+    ".bif": "slides",
+    ".jp2": "geo_chunks",
+    ".mrxs": "slides",
+    ".ndpi": "slides",
+    ".npy": "npy",
+    ".scn": "slides",
+    ".svs": "slides",
+    ".svslide": "slides",
+    ".tif": "tiff_chunks",
+    ".tiff": "tiff_chunks",
+    ".vms": "slides",
+    ".vmu": "slides",
+    ".vrt": "geo_chunks",
+    ".zarr": "zarr_chunks",
+}
 
 # suffix -> the module whose create(path, plan, overwrite=...) writes it in regions
-CHUNK_WRITERS = {".npy": "npy", ".tif": "tiff_writer", ".tiff": "tiff_writer"}
+CHUNK_WRITERS = {
+    ".npy": "npy",
+    ".tif": "tiff_writer",
+    ".tiff": "tiff_writer",
+    ".zarr": "zarr_writer",
+}
 
 _WHOLE = Part()
+_NO_PLACE = (
+    "The file's place on the ground and its value for no data were not looked at; that needs"
+    ' rasterio: pip install "fastseg[geo]".'
+)
 
 
 def open_image(
@@ -71,29 +101,60 @@ def open_image(
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     names = [os.fspath(path) for path in given]
     with contextlib.ExitStack() as opened:
-        images = [opened.enter_context(_opened(name, part, max_pixels)) for name in names]
+        images = [opened.enter_context(open_one(name, part, max_pixels)) for name in names]
         image = images[0] if len(images) == 1 else StackedImage(images)
         if part.channels is not None:
-            image = ChosenChannels(image, part.channels)
+            image = image.choose(part.channels)
         opened.pop_all()  # whoever closes the image closes them
         return image
 
 
-def _opened(name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
+def reader_of(name: str, part: Part = _WHOLE) -> str | None:
+    """Name of the module that reads a file in regions, or None where it is read as a whole.
+
+    A TIFF file that says where on the ground it lies is GDAL's, where rasterio is installed
+    and no series or pages are asked for; all others are tifffile's.
+    """
+    if os.path.isdir(name) and is_zarr(name):
+        return "zarr_chunks"
     module = CHUNK_READERS.get(suffix_of(name))
+    if module != "tiff_chunks" or part.series is not None or part.pages is not None:
+        return module
+    is_geo = find_spec("rasterio") is not None and os.path.isfile(name)
+    return "geo_chunks" if is_geo and is_georeferenced(name) else module
+
+
+def open_one(name: str, part: Part = _WHOLE, max_pixels: int | None = None) -> ChunkedImage:
+    """Open a single file, with all its channels."""
+    module = reader_of(name, part)
     if module is None:
         known = ", ".join(sorted(set(CHUNK_READERS) - {".npy"}))
         refuse_parts(name, part, f"this is for {known}", but=("channels",))
         return WholeImage(name, read_image(name, max_pixels=max_pixels))
-    check_file(name)
+    if module != "zarr_chunks":
+        check_file(name)
+    if module == "geo_chunks" and CHUNK_READERS[suffix_of(name)] == "tiff_chunks":
+        # tifffile has codecs that GDAL may lack, and shows white as white.
+        with contextlib.suppress(NotInPieces):
+            return _open_by(module, name, part, max_pixels)
+        module = "tiff_chunks"
     try:
-        image: ChunkedImage = _module(module).open_chunks(name, part)
+        return _open_by(module, name, part, max_pixels)
     except MissingCodec:
         raise
     except (NotInPieces, ImportError):
-        if part.series is not None or part.level is not None or part.pages is not None:
+        whole = _module("raster") if module == "tiff_chunks" else None
+        if whole is None or (part.series, part.level, part.pages) != (None, None, None):
             raise
-        return WholeImage(name, read_image(name, max_pixels=max_pixels))
+        found: Image = whole.read(name, max_pixels)
+        if is_georeferenced(name):
+            found = replace(found, notes=(*found.notes, _NO_PLACE))
+        return WholeImage(name, found)
+
+
+def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
+    """Open a file by the module of a format, of no more pixels than are allowed."""
+    image: ChunkedImage = _module(module).open_chunks(name, part)
     if max_pixels is not None and module != "npy" and image.n_pixels > max_pixels:
         image.close()
         raise ValueError(
@@ -139,7 +200,7 @@ def create_labels(
         As `check_output`, or the format cannot hold these labels.
     """
     name = os.fspath(path)
-    module = CHUNK_WRITERS.get(suffix_of(name))
+    module = CHUNK_WRITERS[".zarr"] if is_target(name) else CHUNK_WRITERS.get(suffix_of(name))
     if module is not None:
         with _module(module).create(name, plan, overwrite=overwrite) as writer:
             yield writer
@@ -176,6 +237,21 @@ class WholeWriter:
         )  # fmt: skip
 
 
+def check_label_output(
+    path: StrPath, overwrite: bool = False, inputs: Collection[StrPath] = ()
+) -> None:
+    """Refuse a file or folder of labels that could not be written, before any work is done.
+
+    As `check_output`, and for Zarr: a folder is replaced only where it holds an array, or
+    labels that were written here.
+    """
+    name = os.fspath(path)
+    if is_target(name):
+        check_target(name, overwrite, inputs)
+    else:
+        check_output(name, overwrite, {*WRITERS, *CHUNK_WRITERS}, inputs)
+
+
 def largest_picture() -> int | None:
     """Pixels of the largest picture that is decoded as a whole unless more are asked for."""
     from .pillow_state import SIZE_LIMIT
@@ -185,7 +261,7 @@ def largest_picture() -> int | None:
 
 def can_stream(path: StrPath) -> bool:
     """Whether files of this name can be read in regions."""
-    return suffix_of(path) in CHUNK_READERS
+    return reader_of(os.fspath(path)) is not None
 
 
 def _module(name: str) -> Any:
@@ -197,7 +273,10 @@ __all__ = [
     "CHUNK_WRITERS",
     "READERS",
     "can_stream",
+    "check_label_output",
     "create_labels",
     "largest_picture",
     "open_image",
+    "open_one",
+    "reader_of",
 ]

@@ -36,6 +36,9 @@ _TYPES = {
     17: "q",
     18: "Q",
 }
+# Bytes of a value of each of TIFF's types.
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BYTES |= {16: 8, 17: 8, 18: 8}
 _MAX_PAGES = 100_000
 _N_VALUES = 1 << 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
@@ -78,7 +81,7 @@ def read_header(path: str) -> Header:
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         try:
-            layout = _layout(file)
+            layout = layout_of(file)
             tags, n_pages = _directory(file, *layout)
         except (struct.error, OverflowError, MemoryError, OSError) as error:
             raise ValueError(f"{path}: the file is truncated or damaged") from error
@@ -103,7 +106,38 @@ def read_header(path: str) -> Header:
     )
 
 
-def _layout(file: BinaryIO) -> tuple[str, str, str, int]:
+def check_directories(path: str) -> None:
+    """Refuse a file that ends before its directories do, or before what the first points at."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        try:
+            order, count_format, offset_format, offset = layout_of(file)
+            form = f"{order}HH{offset_format}{struct.calcsize(offset_format)}s"
+            seen: set[int] = set()
+            while offset and offset not in seen and len(seen) < _MAX_PAGES:
+                file.seek(offset)
+                (n_entries,) = _unpack(file, order + count_format)
+                entries = file.read(n_entries * struct.calcsize(form))
+                (following,) = _unpack(file, order + offset_format)
+                if not seen and _end(entries, form, order + offset_format) > size:
+                    raise struct.error("a value lies beyond the end")
+                seen.add(offset)
+                offset = following
+        except (struct.error, OverflowError, MemoryError) as error:
+            raise ValueError(f"{path}: the file is truncated or damaged ({error})") from error
+
+
+def _end(entries: bytes, form: str, offset_form: str) -> int:
+    """Where the last of the values ends that stand apart from their entries."""
+    end = 0
+    for _, kind, count, field in struct.iter_unpack(form, entries):
+        size = count * _BYTES.get(kind, 0)
+        if size > len(field):
+            end = max(end, struct.unpack(offset_form, field)[0] + size)
+    return end
+
+
+def layout_of(file: BinaryIO) -> tuple[str, str, str, int]:
     """Byte order, the formats of a count and of an offset, and the first offset."""
     start = file.read(16)
     order = "<" if start[:2] == b"II" else ">"

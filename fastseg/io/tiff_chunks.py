@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunked import ChunkedImage, DamagedBlock, Part, Region, shape_of
+from .tiff import check_directories
 from .tiff_pages import (
     JPEG,
     PALETTE,
@@ -28,6 +29,8 @@ from .tiff_pages import (
     is_raw,
     needs,
 )
+from .tiff_place import is_georeferenced, nodata_of, place_tags
+from .tiff_writer import TiffPlace
 
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 
@@ -55,9 +58,13 @@ def open_chunks(path: str, part: Part) -> TiffChunks:
     # What it logs is raised by it or by us.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with _failures(path):
+        check_directories(path)
         file = tifffile.TiffFile(path)
         try:
-            return TiffChunks(path, file, part)
+            image = TiffChunks(path, file, part)
+            if is_georeferenced(path):
+                image.take_place(part)
+            return image
         except BaseException:
             file.close()
             raise
@@ -119,6 +126,17 @@ class TiffChunks(ChunkedImage):
             notes=(*notes, *_notes(page, self._alpha)),
         )  # fmt: skip
         self._page_channels = n_page_channels
+
+    def take_place(self, part: Part) -> None:
+        """Take the place on the ground, and the value for no data, from tags of GeoTIFF."""
+        if self._colors is None:
+            self.nodata = nodata_of(self.name, self.dtype)
+        if part.level or part.series or part.pages not in (None, (0, 1)):
+            note = "The place on the ground is that of another image in the file, and was left."
+            self.notes = (*self.notes, note)
+            return
+        with open(self.name, "rb") as file:
+            self.metadata = TiffPlace(place_tags(file))
 
     def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """See `ChunkedImage.read`."""
