@@ -21,10 +21,10 @@ from sklearn.datasets import load_sample_image, make_blobs
 from threadpoolctl import threadpool_limits
 
 import fastseg
+from fastseg.color import label_order
 from fastseg.init_centers import random_points
 from fastseg.kernels import reference
 from fastseg.kernels.cpu.points import chunk_size
-from fastseg.pipeline import label_order
 
 TOLERANCES = [1e-4, 0]
 
