@@ -29,7 +29,7 @@ LANES = ir.VectorType(LANE, ABREAST)
 
 def together(n_features: int) -> int:
     """Centres that ABREAST points are compared with at once."""
-    return 2 if n_features <= 8 else 8
+    return 4 if n_features <= 8 else 8
 
 
 def number_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
