@@ -24,8 +24,8 @@ from PIL import Image  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 
 import fastseg  # noqa: E402
+from fastseg.color import label_order  # noqa: E402
 from fastseg.kernels.cpu import CpuBackend  # noqa: E402
-from fastseg.pipeline import label_order  # noqa: E402
 
 warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
 Image.MAX_IMAGE_PIXELS = None

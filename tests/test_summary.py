@@ -110,7 +110,6 @@ def test_bytes_of_the_colour_table_carry_over(n):
         assert found.counts.tolist() == [n, 3]
 
 
-@pytest.mark.parametrize("offset", range(5))
 def test_colours_of_many_chunks_are_sorted_before_they_grow_many(monkeypatch):
     monkeypatch.setattr(color_counter, "_MOST_WAITING", 1000)
     rng = np.random.default_rng(2)
@@ -134,6 +133,7 @@ def test_colours_of_many_chunks_are_sorted_before_they_grow_many(monkeypatch):
             np.testing.assert_array_equal(back[labels], part)
 
 
+@pytest.mark.parametrize("offset", range(5))
 def test_colours_at_any_address(offset):
     memory = np.random.default_rng(0).integers(0, 5, 3 * 1000 + 8).astype(np.uint8)
     pixels = memory[offset : offset + 3000].reshape(-1, 3)
