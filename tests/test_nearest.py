@@ -85,6 +85,45 @@ def test_points_on_a_lattice(seed, d, k, power):
     check(points, rng.integers(-4, 5, (k, d)) * 2 * 10.0**power)
 
 
+FAR = [
+    ("float64", [0.0, 1e9], [[1, 5], [0, 5]]),
+    ("float32", [0.0, 1e9], [[1, 5], [0, 5]]),
+    ("float64", [1e17], [[0], [1]]),
+    ("float32", [1e17], [[0], [1]]),
+    ("uint16", [65535], [[1000], [1000 + 1e-12]]),
+    ("uint16", [0, 65535], [[1e-7, 5], [0, 5]]),
+    ("float64", [0.0] + [1e9] * 15, [[1] + [5] * 15, [0] + [5] * 15]),
+    ("float64", [0.0] + [1e30] * 15, [[1] + [5] * 15, [0] + [5] * 15]),
+    ("float32", [0.0] + [3e38] * 15, [[1] + [5] * 15, [0] + [5] * 15]),
+]
+
+
+@pytest.mark.parametrize(("dtype", "point", "centers"), FAR)
+@pytest.mark.parametrize("more", [0, 98])
+def test_far_from_all_centers_float64_rounds_too(dtype, point, centers, more):
+    """Equal points have the label of float64's distances, which tie there."""
+    points = np.tile(np.array(point, dtype), (40, 1))
+    others = np.repeat([[7.0] * len(point)], more, axis=0) + np.arange(more)[:, None]
+    centers = np.vstack([np.array(centers, np.float64), others])
+    resident = CpuBackend().put(points, n_threads=1)
+    expected = reference.distances(points, centers).argmin(axis=1)
+    resident.accumulate(centers)
+    np.testing.assert_array_equal(resident.assign(centers), expected)
+    np.testing.assert_array_equal(CpuBackend().put(points).assign(centers), expected)
+
+
+@pytest.mark.parametrize("d", [2, 7, 13, 17])
+def test_a_sentinel_in_a_band_that_centers_hardly_differ_in(d):
+    rng = np.random.default_rng(8)
+    points, centers = rng.random((3000, d)), rng.random((8, d))
+    centers[:, 0] = 0.5
+    for sentinel in (-9999.0, -1e10, -1e12, -1e15, -3.4e38):
+        points[:, 0] = sentinel
+        labels = CpuBackend().put(points, n_threads=2).assign(centers)
+        expected = reference.distances(points, centers).argmin(axis=1)
+        np.testing.assert_array_equal(labels, expected)
+
+
 @pytest.mark.parametrize("n_clusters", [2, 33])
 @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-6, 0.0])
 def test_inertia_is_its_definition_however_little_is_left(n_clusters, spread):

@@ -171,7 +171,7 @@ def test_the_bar_says_that_kernels_are_being_compiled(screen):
 
 @pytest.mark.parametrize(("seconds", "noted"), [(1.5, True), (0.5, False)])
 def test_what_took_over_a_second_is_noted_on_a_terminal(screen, monkeypatch, seconds, noted):
-    from fastseg.cli import _bar
+    from fastseg.cli.commands import _bar
 
     monkeypatch.setattr("sys.stderr", screen)
     with _bar():

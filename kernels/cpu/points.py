@@ -193,7 +193,7 @@ class CpuPoints:
     def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
         """See `Points.label`."""
         if self.repeated:
-            return self.assign(centers, tick=tick), self.accumulate(centers).inertia
+            return self.assign(centers, tick=tick), self.accumulate(centers, tick).inertia
         kernel = self._kernel("assign", "int32")
         labels = np.empty(self.n_points, np.int32)
 

@@ -84,7 +84,7 @@ class _Race:
         """Numbers of the centres with the best scores."""
         return self.builder.load(self.owner)
 
-    def doubtful(self, terms: Any, n_features: Any) -> Any:
+    def doubtful(self, terms: Any, lengths: Any, n_features: Any) -> Any:
         """Lanes of 1 where rounding may hide that another centre is nearer, else 0."""
         builder = self.builder
         gap = builder.fsub(builder.load(self.second), builder.load(self.best))
@@ -97,6 +97,10 @@ class _Race:
         relative = builder.fmul(steps, filled(2.1 * 2.0**-24))
         slack = builder.fmul(steps, filled(64 * 2.0**-149))
         bound = builder.fadd(builder.fmul(terms, relative), slack)
+        # What float64 would make of it is rounded as well, and of points far from all centres
+        # by more than this: squared distances are below 2 |x|**2 + 2 |c|**2.
+        wide = builder.fmul(lengths, builder.fmul(steps, filled(2.0**-52)))
+        bound = builder.fadd(bound, wide)
         in_range = builder.fcmp_ordered("<", terms, filled(1e38))
         sure = builder.and_(builder.fcmp_ordered(">", gap, bound), in_range)
         return builder.zext(builder.not_(sure), LANES)
@@ -116,6 +120,11 @@ def _less_product(builder: Any, score: Any, x: Any, c: Any) -> Any:
     # Contracted into a fused operation: the bound on the error holds with and without.
     product = builder.fmul(x, c, flags=("contract",))
     return builder.fsub(score, product, flags=("contract",))
+
+
+def _plus_square(builder: Any, total: Any, x: Any) -> Any:
+    square = builder.fmul(x, x, flags=("contract",))
+    return builder.fadd(total, square, flags=("contract",))
 
 
 def _nearest_of_points(
@@ -172,13 +181,14 @@ def _nearest_of_points(
                 race.enter(scores, first)
         if tagged:
             race.read_tags(n_bits)
-        terms = number(5, WORD(n))
+        terms, lengths = number(5, WORD(n)), filled(0.0)
         for f in range(n):
             size = builder.fmul(_magnitude(builder, x[f]), number(5, WORD(f)))
             terms = builder.fadd(terms, size)
+            lengths = _plus_square(builder, lengths, x[f])
         for argument, value in (
             (8, race.nearest()),
-            (9, race.doubtful(terms, WORD(n))),
+            (9, race.doubtful(terms, lengths, WORD(n))),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
             builder.store(value, target, align=4)
@@ -242,10 +252,10 @@ def _nearest_of_columns(
             x = column(features.index)
             size = builder.fmul(_magnitude(builder, x), number(3, features.index))
             builder.store(builder.fadd(builder.load(terms), size), terms)
-            builder.store(builder.fadd(builder.load(length), builder.fmul(x, x)), length)
+            builder.store(_plus_square(builder, builder.load(length), x), length)
         for argument, value in (
             (7, race.nearest()),
-            (8, race.doubtful(builder.load(terms), n_)),
+            (8, race.doubtful(builder.load(terms), builder.load(length), n_)),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
             builder.store(value, target, align=4)
