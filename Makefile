@@ -10,8 +10,9 @@ READY := $(VENV)/ready
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
 
+# A file of tests goes to one process, so that what it needs is compiled once.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # mypy reads the package as a user has it, from the built wheel: an editable
 # install maps kernels/ through an import hook that type checkers cannot follow.
