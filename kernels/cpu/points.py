@@ -128,15 +128,19 @@ class CpuPoints:
     def _accumulate(self, centers: FloatArray, with_inertia: bool, tick: Tick | None) -> Partials:
         if len(centers) >= MIN_BOUNDED and not self.unroll:
             return self._accumulate_bounded(centers, with_inertia, tick)
-        kernel = self._kernel("accumulate")
+        given = (self.unroll, with_inertia)
+        return self._sum_up(self._kernel("accumulate"), centers, given, tick)
+
+    def _sum_up(
+        self, kernel: Any, centers: FloatArray, given: tuple[Any, ...], tick: Tick | None
+    ) -> Partials:
+        """Partials of all chunks by a kernel, ``given`` what it takes besides."""
         weights = self._weights()
 
         def task(start: int, stop: int) -> Partials:
             sums = np.empty_like(centers)
             totals = np.empty(len(centers))
-            inertia = kernel(
-                self.values, weights, centers, start, stop, self.unroll, with_inertia, sums, totals
-            )
+            inertia = kernel(self.values, weights, centers, start, stop, *given, sums, totals)
             return Partials(sums, totals, inertia)
 
         return self._fold(task, Partials.merge, len(centers), tick)
@@ -149,18 +153,8 @@ class CpuPoints:
             known = Bounds.unknown(centers, self.n_points)
         self.bounds = None  # what an interrupted pass leaves is of no use
         moved, others = known.moves(centers)
-        kernel, weights = bounded_kernel(self.values.dtype.name), self._weights()
-
-        def task(start: int, stop: int) -> Partials:
-            sums = np.empty_like(centers)
-            totals = np.empty(len(centers))
-            inertia = kernel(
-                self.values, weights, centers, start, stop, moved, others, known.labels,
-                known.upper, known.lower, with_inertia, sums, totals,
-            )  # fmt: skip
-            return Partials(sums, totals, inertia)
-
-        partials = self._fold(task, Partials.merge, len(centers), tick)
+        given = (moved, others, known.labels, known.upper, known.lower, with_inertia)
+        partials = self._sum_up(bounded_kernel(self.values.dtype.name), centers, given, tick)
         self.bounds = replace(known, centers=centers.copy())
         return partials
 
