@@ -27,6 +27,11 @@ def grid(layer: Layer, level: int = 0) -> tuple[int, ...]:
     return tuple(levels(layer)[level].shape[: layer.ndim])
 
 
+def grids(layer: Layer) -> list[tuple[int, ...]]:
+    """Shapes of all levels without the channels of RGB, the finest first."""
+    return [grid(layer, level) for level in range(len(levels(layer)))]
+
+
 def fitting_level(layer: Image) -> int:
     """Finest level that takes at most a quarter of the memory that is free, else the coarsest."""
     budget = memory_budget()
@@ -36,7 +41,7 @@ def fitting_level(layer: Image) -> int:
 
 def n_bytes(array: Any) -> int:
     """Bytes that an array, lazy or not, takes in memory."""
-    return int(math.prod(array.shape)) * np.dtype(array.dtype).itemsize
+    return int(math.prod(array.shape) * np.dtype(array.dtype).itemsize)
 
 
 def read(name: str, arrays: Sequence[Any], progress: Progress) -> list[Array]:

@@ -27,7 +27,7 @@ from qtpy.QtCore import QTimer
 from ..kernels.compilation import Compilation, watched
 from ..progress import Stopped
 from .job import Job, LayerData, job_of
-from .layers import fitting_level, grid
+from .layers import fitting_level, grids
 
 # What a choice says, and the arguments of `segment` it stands for.
 _METHODS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ _METHODS: dict[str, dict[str, Any]] = {
     "Ward's tree of 1024 colours": {"method": "ward", "prototypes": 1024},
 }
 _SPACES = {
-    "as stored": "rgb",
+    "RGB as stored": "rgb",
     "CIELAB": "lab",
     "Oklab": "oklab",
     "linear light": "linear",
@@ -73,14 +73,14 @@ class SegmentPanel(Container):
         self._reached: tuple[str, int, int] = ("start", 0, 0)
         self._activity: Any = None
         self._gone = False
+        super().__init__(labels=False)
         self._make_widgets()
-        super().__init__(
-            widgets=[
-                self.image, self.level, self.others, self.k, self.choose_k, self.method,
-                self.space, self.standardize, self.mask, self.nodata, self.foreground,
-                self.seed, self.start_button, self.cancel_button, self.bar, self.status,
-            ]
-        )  # fmt: skip
+        form = Container()
+        form.extend([  # one by one, so that magicgui aligns the labels
+            self.image, self.level, self.others, self.k, self.choose_k, self.method, self.space,
+            self.standardize, self.mask, self.nodata, self.foreground, self.seed,
+        ])  # fmt: skip
+        self.extend([form, self.start_button, self.cancel_button, self.bar, self.status])
         self.native.layout().addStretch()
         self.image.changed.connect(self._fit_to_image)
         self.others.changed.connect(self._fit_to_channels)
@@ -101,19 +101,20 @@ class SegmentPanel(Container):
             tooltip="Level of the multiscale image: at first the finest that fits well into memory",
         )  # fmt: skip
         self.others = Select(
-            label="with", choices=self._other_channels,
+            label="other channels", choices=self._other_channels,
             tooltip="Further layers that are channels of the same image (Ctrl-click for several)",
         )  # fmt: skip
+        self.others.max_height = 80
         self.k = SpinBox(label="clusters", value=8, min=2, max=256, tooltip="Number of clusters")
         self.choose_k = CheckBox(
-            text="choose from 2 to 10", tooltip="Take the number of clusters that fits best"
+            text="choose the number (2 to 10)", tooltip="Take the number of clusters that fits best"
         )
         self.method = ComboBox(
             label="method", choices=list(_METHODS),
             tooltip="automatic: the global optimum of one channel, Lloyd's k-means of several",
         )  # fmt: skip
         self.space = ComboBox(
-            label="distances in", choices=list(_SPACES),
+            label="colour space", choices=list(_SPACES),
             tooltip="Colour space in which distances are taken, for RGB images",
         )  # fmt: skip
         self.standardize = CheckBox(
@@ -157,15 +158,14 @@ class SegmentPanel(Container):
         return [
             (name, layer)
             for name, layer in self._images(None)
-            if layer is not first and not layer.rgb and grid(layer) == grid(first)
+            if layer is not first and not layer.rgb and grids(layer) == grids(first)
         ]
 
     def _levels(self, _: Any) -> list[tuple[str, int]]:
         layer = self.image.value
         if layer is None or not layer.multiscale:
             return [("0", 0)]
-        shapes = (grid(layer, level) for level in range(len(layer.data)))
-        return [(" x ".join(map(str, shape)), level) for level, shape in enumerate(shapes)]
+        return [(" x ".join(map(str, shape)), level) for level, shape in enumerate(grids(layer))]
 
     def _fit_to_image(self, *_: Any) -> None:
         """Offer what makes sense for the chosen image."""
@@ -272,6 +272,7 @@ class SegmentPanel(Container):
     def _add(self, data: LayerData) -> None:
         if self._gone:
             return
+        self.timer.stop()  # adding a layer lets it go off
         layer = self.viewer.add_layer(Layer.create(*data))
         self.status.value = _summary(layer.metadata["fastseg"])
 
@@ -281,6 +282,7 @@ class SegmentPanel(Container):
         else:  # with the traceback, for whoever reports it
             notification_manager.receive_error(type(error), error, error.__traceback__)
         if not self._gone:
+            self.timer.stop()
             self.status.value = str(error)
 
     def _finish(self) -> None:

@@ -25,7 +25,7 @@ def viewer(make_napari_viewer):
 @pytest.fixture
 def panel(viewer):
     """The panel, opened as the menu does."""
-    _, widget = viewer.window.add_plugin_dock_widget("fastseg", "Segment by clustering pixels")
+    _, widget = viewer.window.add_plugin_dock_widget("fastseg", "Segment by clustering")
     return widget
 
 

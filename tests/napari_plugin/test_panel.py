@@ -130,6 +130,7 @@ def test_layers_of_a_size_can_be_channels_of_one_image(viewer, panel, run, photo
     expected = fastseg.segment(photograph, 4, random_state=0, start_label=1)
     np.testing.assert_array_equal(layer.data, expected.labels)
     assert {"a", "b", "c"} < set(layer.features.columns)
+    assert [layer.name for layer in panel.others.value] == ["b", "c"]
 
 
 def test_channels_that_lie_elsewhere_are_refused(viewer, panel, run, grey, messages):
@@ -256,6 +257,12 @@ class TestMultiscale:
         # The middle of the first and the last two by two pixels.
         middles = [pyramid.data_to_world(c) for c in ((0.5, 0.5), (62.5, 46.5))]
         np.testing.assert_allclose(corners(layer, (32, 24)), middles)
+        assert panel.level.value == 1
+
+    def test_a_layer_of_one_level_is_no_channel_of_it(self, pyramid, viewer, panel):
+        viewer.add_image(np.zeros((64, 48)), name="plain")
+        panel.image.value = pyramid
+        assert panel.others.choices == ()
 
     def test_a_fine_mask_goes_with_a_coarse_level(self, pyramid, viewer, panel, run):
         mask = np.zeros((64, 48), int)
