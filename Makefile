@@ -42,7 +42,7 @@ $(READY): pyproject.toml
 
 $(NAPARI)/ready: pyproject.toml
 	$(PYTHON) -m venv $(NAPARI)
-	$(NAPARI)/bin/python -m pip install --quiet --editable ".[test-napari]"
+	$(NAPARI)/bin/python -m pip install --quiet --no-compile --editable ".[test-napari]"
 	touch $(NAPARI)/ready
 
 clean:

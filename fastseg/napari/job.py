@@ -104,12 +104,11 @@ class Job:
 
     def _table(self, result: Segmentation) -> dict[str, Any]:
         """What napari tells of the label under the pointer."""
-        means = zip(self.channels, result.centers.T, strict=True)
         return {
             "index": np.arange(1, result.n_clusters + 1),
             "pixels": result.counts,
-            "percent": (100 * result.counts / result.counts.sum()).round(2),
-            **{channel: column.round(2) for channel, column in means},
+            "percent": 100 * result.counts / result.counts.sum(),
+            **dict(zip(self.channels, result.centers.T, strict=True)),
         }
 
 

@@ -42,8 +42,7 @@ def test_the_volume_has_the_tissues_it_is_made_of(viewer):
     np.testing.assert_allclose(found.centers[1:, 0], [40, 90, 140, 200], atol=2)
 
 
-@pytest.mark.parametrize("module", ["napari", "npe2", "magicgui", "qtpy"])
-def test_importing_fastseg_loads_nothing_of_napari(module):
-    code = f"import sys, fastseg; fastseg.segment; print({module!r} in sys.modules)"
+def test_importing_fastseg_loads_nothing_of_napari():
+    code = "import sys, fastseg; fastseg.segment; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert {"napari", "npe2", "magicgui", "qtpy"}.isdisjoint(done.stdout.split())
