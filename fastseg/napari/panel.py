@@ -20,12 +20,13 @@ from magicgui.widgets import (
 from napari.layers import Image, Labels, Layer
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
-from napari.utils.notifications import notification_manager, show_error
+from napari.utils.notifications import notification_manager, show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from ..kernels.compilation import Compilation, watched
 from ..progress import Stopped
+from ..solver import ConvergenceWarning
 from .job import Job, LayerData, job_of
 from .layers import fitting_level, grids
 
@@ -209,6 +210,7 @@ class SegmentPanel(Container):
         self.worker = create_worker(self._work, job, _start_thread=False, _ignore_errors=True)
         self.worker.returned.connect(self._add)
         self.worker.errored.connect(self._fail)
+        self.worker.warned.connect(self._warn)
         self.worker.finished.connect(self._finish)
         # Without a file it would write to the terminal as well.
         self._activity = cancelable_progress(
@@ -284,6 +286,11 @@ class SegmentPanel(Container):
         if not self._gone:
             self.timer.stop()
             self.status.value = str(error)
+
+    def _warn(self, warning: tuple[Any, ...]) -> None:
+        """Show what fastseg warns of, and not what libraries tell programmers."""
+        if isinstance(warning[0], ConvergenceWarning):
+            show_warning(str(warning[0]))
 
     def _finish(self) -> None:
         if self._activity is not None:

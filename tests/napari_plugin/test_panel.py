@@ -1,3 +1,5 @@
+import sys
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -330,16 +332,16 @@ class TestRunning:
 
     def test_the_window_goes_on_meanwhile(self, slow, viewer, panel, qtbot):
         panel.start()
-        qtbot.waitUntil(lambda: panel.status.value == "Reading the layer", timeout=10_000)
-        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=10_000)
+        qtbot.waitUntil(lambda: panel.status.value == "Reading the layer", timeout=60_000)
+        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=60_000)
         assert not panel.start_button.enabled
         slow.set()
-        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
-        assert panel.start_button.enabled
+        qtbot.waitUntil(lambda: panel.start_button.enabled, timeout=60_000)
+        assert len(viewer.layers) == 2
 
     def test_cancelling_leaves_nothing(self, slow, viewer, panel, qtbot, messages):
         panel.start()
-        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=10_000)
+        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=60_000)
         panel.cancel_button.native.click()
         assert panel.status.value == "Stopping"
         slow.set()
@@ -350,20 +352,31 @@ class TestRunning:
 
     def test_closing_the_window_stops_the_work(self, slow, viewer, panel, qtbot, messages):
         panel.start()
-        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=10_000)
+        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=60_000)
         worker = panel.worker
         viewer.close()
-        qtbot.waitUntil(lambda: worker.abort_requested, timeout=10_000)
+        qtbot.waitUntil(lambda: worker.abort_requested, timeout=60_000)
         slow.set()
         qtbot.waitUntil(lambda: panel.worker is None, timeout=60_000)
         assert messages() == []
 
     def test_a_panel_put_away_goes_on_working(self, slow, viewer, panel, qtbot):
         panel.start()
-        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=10_000)
+        qtbot.waitUntil(lambda: panel.bar.value == 33, timeout=60_000)
         viewer.window.remove_dock_widget(panel.native)
         slow.set()
         qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
+
+    def test_what_segment_warns_of_is_told(
+        self, viewer, panel, run, photograph, messages, monkeypatch
+    ):
+        once = {"method": "lloyd", "max_iter": 1}
+        monkeypatch.setitem(sys.modules["fastseg.napari.panel"]._METHODS, "automatic", once)
+        viewer.add_image(photograph)
+        run()
+        with pytest.warns(fastseg.ConvergenceWarning) as warned:
+            fastseg.segment(photograph, 8, **once, random_state=0)
+        assert messages() == [str(warned[0].message)]
 
     def test_an_error_that_is_no_ones_fault_keeps_its_traceback(
         self, viewer, panel, run, grey, monkeypatch
