@@ -61,7 +61,7 @@ def representatives(X: Any, kmeans: Any) -> Array:
     return nearest
 
 
-def propagate(labels: Any, kmeans: Any, X: Any, percentile: float = 100) -> Array:
+def propagate(labels: Any, kmeans: Any, X: Any, percentile: Any = 100) -> Array:
     """Give samples the label of their cluster: all of them, or those near its centre.
 
     Parameters
@@ -96,7 +96,7 @@ def propagate(labels: Any, kmeans: Any, X: Any, percentile: float = 100) -> Arra
             f"labels must hold one for each of the {len(centers)} clusters, got the shape"
             f" {given.shape}"
         )
-    if isinstance(percentile, bool) or not isinstance(percentile, Real):
+    if isinstance(percentile, bool) or not isinstance(percentile, (int, float, np.number)):
         raise TypeError(f"percentile must be a number from 0 to 100, got {percentile!r}")
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be from 0 to 100, got {percentile}")
