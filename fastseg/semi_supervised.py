@@ -108,7 +108,7 @@ def propagate(labels: Any, kmeans: Any, X: Any, percentile: Any = 100) -> Array:
         spread = spread.astype(object)
     elif spread.dtype.kind == "u":
         spread = spread.astype(np.int64)
-    spread[_far_out(rows, centers, clusters, percentile)] = UNLABELLED
+    spread[_far_out(rows, centers, clusters, float(percentile))] = UNLABELLED
     return spread
 
 
