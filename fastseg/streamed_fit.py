@@ -258,7 +258,7 @@ def _means(
     if isinstance(space, Standardized):
         return space.backward(centers)  # linear, so that the mean goes over into the mean
     sums, totals = np.zeros_like(centers), np.zeros(len(centers))
-    for stored, part in points.parts():
+    for stored, part in points.stored_parts():
         labels = part.assign(centers)
         totals += np.bincount(labels, minlength=len(centers))
         for f, channel in enumerate(reading.in_units(stored).T):

@@ -10,8 +10,10 @@ from PIL import Image as pillow
 
 import fastseg
 from fastseg import FileOptions, fit_files, predict_file, segment_file
+from fastseg.dispatch import backend_named
 from fastseg.io import chunked
 from fastseg.memory import MEBIBYTE, memory_budget
+from fastseg.solver import _label_alike
 from fastseg.streamed import Sample
 
 tifffile = pytest.importorskip("tifffile")
@@ -195,6 +197,28 @@ def test_an_empty_cluster_takes_the_farthest_pixel_of_all_regions(here, monkeypa
     result = segment_file("floats.npy", "b.npy", 3, init=start)
     expected = fastseg.segment(FLOATS, 3, init=start)
     np.testing.assert_allclose(result.centers, expected.centers, rtol=1e-12)
+
+
+def test_labels_of_two_tables_are_compared_region_by_region():
+    def part(values):
+        return backend_named("cpu").put(np.array(values, np.float32)[:, None], n_threads=1)
+
+    class InParts:
+        n_points, n_features = 6, 1
+
+        def accumulate(self, centers, tick=None): ...
+
+        def farthest(self, centers, size, tick=None): ...
+
+        def parts(self):
+            yield part([0, 1, 9])
+            yield part([2, 8, 7])
+            raise AssertionError("read on though the answer was known")
+
+    one, same, other = (np.array(c, float)[:, None] for c in ([0, 9], [1, 8], [0, 15]))
+    with pytest.raises(AssertionError, match="read on"):
+        _label_alike(InParts(), one, same)
+    assert not _label_alike(InParts(), one, other)
 
 
 @pytest.mark.parametrize(
