@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written(here, capsys):
 
 # Programs that end before their time
 
-PROGRAM = "import sys; from fastseg.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from fastseg.__main__ import program; sys.exit(program())"
 LIMITED = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (20_000, 20_000)); "
 
 
@@ -185,7 +185,7 @@ def long_job(here):
         warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
         fastseg.segment_file("in.npy", "warm.npy", 60, max_iter=1)
     (here / "warm.npy").unlink()
-    command = [sys.executable, "-c", PROGRAM, "segment", "in.npy", "out.tif", "-k", "60"]
+    command = [sys.executable, "-m", "fastseg", "segment", "in.npy", "out.tif", "-k", "60"]
     command += ["--tol", "0", "--max-iter", "100000", "--overwrite", "--preview", "p.png"]
     # A shell's job in the background ignores Ctrl-C, and so would its children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
