@@ -49,6 +49,15 @@ def labels_of(path):
         return np.array(picture)
 
 
+def spoil_tile(path):
+    """Make the second tile undecodable."""
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].dataoffsets[1]
+    with open(path, "r+b") as file:
+        file.seek(place + 5)
+        file.write(b"\xff" * 35)
+
+
 def test_an_image_that_takes_more_than_the_memory_is_read_in_pieces(here, capsys, little_memory):
     facts = json.loads(run(capsys, *SEGMENT, "--json", "--model", "m.json"))
     expected = fastseg.segment(SMALL, 4, random_state=0)
@@ -108,11 +117,7 @@ def test_starts_and_names_and_channels(here, capsys, little_memory):
 
 
 def test_damaged_tiles_are_reported(here, capsys):
-    with tifffile.TiffFile("a.tif") as file:
-        place = file.pages[0].dataoffsets[1]
-    content = bytearray((here / "a.tif").read_bytes())
-    content[place + 5 : place + 40] = b"\xff" * 35
-    (here / "a.tif").write_bytes(content)
+    spoil_tile("a.tif")
     assert main([*SEGMENT, "--on-error", "skip", "--json"]) == 0
     out, err = capsys.readouterr()
     assert "the tile 1, at row 0 and column 64" in err
@@ -168,6 +173,31 @@ def test_fit_many_and_predict_many(here, capsys, little_memory):
         np.testing.assert_array_equal(labels_of(here / "out" / name), expected.predict(part))
     run(capsys, "predict", "m.json", *parts, "--out-dir", "out", "--suffix", ".npy")
     assert np.load("out/x.npy").shape == (70, 207)
+
+
+def test_what_a_fit_left_out_is_reported(here, capsys):
+    spoil_tile("a.tif")
+    tifffile.imwrite("b.tif", SMALL, tile=(48, 64), photometric="rgb")
+    fit = ("fit", "a.tif", "b.tif", "-k", "3", "--seed", "0", "--on-error", "skip")
+    assert main([*fit, "--model", "m.json", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "a.tif: the tile 1, at row 0 and column 64" in err
+    assert "3,072 pixels were left out" in err
+    facts = json.loads(out)
+    assert list(facts["skipped"].values()) == [facts["n_left_out"]] == [48 * 64]
+    assert (facts["n_passes"], facts["n_sampled"]) == (1, None)
+
+
+def test_a_fit_to_a_sample_tells_of_all_pixels(here, capsys):
+    fit = ("fit", "a.tif", "-k", "3", "--sample", "5000", "--model")
+    facts = json.loads(run(capsys, *fit, "m.json", "--json"))
+    assert (sum(facts["counts"]), facts["n_sampled"]) == (5000, 5000)
+    n_pixels = SMALL[..., 0].size
+    assert facts["pixels_per_second"] == pytest.approx(n_pixels / facts["seconds"]["total"], 1e-2)
+    lines = run(capsys, *fit, "n.json").splitlines()
+    assert lines[0] == f"1 file: {n_pixels:,} pixels, 3 channels, uint8"
+    assert "sample: fitted to 5,000 of the pixels" in lines
+    assert any(line.startswith("time: ") and line.endswith(", 1 pass") for line in lines)
 
 
 def test_predict_one_in_pieces(here, capsys, little_memory):

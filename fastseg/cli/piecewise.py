@@ -26,7 +26,7 @@ from .job import Clusters, Job, clusters_as_dict, without_infinities
 from .starts import fitting_count, start_centers
 
 if TYPE_CHECKING:
-    from ..segmentation import FittedModel
+    from ..streaming import FileModel
     from .source import Source
 
 # Of an image that is held, beside its pixels: labels, and copies of what takes part.
@@ -178,7 +178,7 @@ class FitJob(Clusters):
 
     inputs: tuple[str, ...]
     model_path: str
-    model: FittedModel
+    model: FileModel
     counts: NDArray[Any]
     colors: NDArray[Any]
     start_label: int
@@ -189,7 +189,6 @@ class FitJob(Clusters):
         from ..memory import peak_memory
 
         model, total = self.model, self.seconds["total"]
-        n_pixels = int(model.counts.sum()) + model.n_left_out
         return without_infinities({
             "inputs": list(self.inputs),
             "model": self.model_path,
@@ -202,8 +201,11 @@ class FitJob(Clusters):
             "reason": model.reason,
             "start_label": model.start_label,
             "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
-            "pixels_per_second": round(n_pixels / total) if total else None,
+            "pixels_per_second": round(model.n_pixels / total) if total else None,
             "peak_memory": peak_memory(),
+            "n_passes": model.n_passes,
+            "n_sampled": model.n_sampled,
+            "skipped": model.skipped,
         })  # fmt: skip
 
 
