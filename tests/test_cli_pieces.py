@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -173,6 +174,25 @@ def test_fit_many_and_predict_many(here, capsys, little_memory):
         np.testing.assert_array_equal(labels_of(here / "out" / name), expected.predict(part))
     run(capsys, "predict", "m.json", *parts, "--out-dir", "out", "--suffix", ".npy")
     assert np.load("out/x.npy").shape == (70, 207)
+
+
+def test_no_input_is_labelled_where_another_cannot_be(here, capsys):
+    fastseg.segment(SMALL, 2, random_state=0).save("m.json")
+    np.save("b.npy", SMALL)
+    (here / "out").mkdir()
+    (here / "out" / "b.npy").write_bytes(b"old")
+    (here / "file").write_bytes(b"")
+    for args, words in (
+        (("a.tif", "b.npy", "--out-dir", "out"), "out/b.npy: exists already"),
+        (("a.tif", "none.tif", "--out-dir", "out"), "none.tif: no such file"),
+        (("a.tif", "b.npy", "--out-dir", "."), "is also an input of this run"),
+        (("a.tif", "--out-dir", "file"), "file: is a file; give a folder"),
+    ):
+        assert main(["predict", "m.json", *args]) == 1
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert words in err.replace("\\", "/")
+        assert os.listdir("out") == ["b.npy"]
 
 
 def test_what_a_fit_left_out_is_reported(here, capsys):

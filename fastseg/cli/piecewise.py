@@ -241,10 +241,19 @@ def fit_many(
     )  # fmt: skip
 
 
-def outputs_in(folder: str, inputs: tuple[str, ...], suffix: str | None) -> list[str]:
-    """Names of the label files of many inputs, in a folder that is made."""
+def outputs_in(
+    folder: str, inputs: tuple[str, ...], suffix: str | None, model: str, overwrite: bool
+) -> tuple[str, ...]:
+    """Names of the label files of many inputs, in a folder that is made.
+
+    All are checked, and so is that the inputs are there, before the first is labelled.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(f"{folder}: is a file; give a folder to --out-dir")
     outputs = []
     for path in map(os.path.normpath, inputs):  # folders may end in a slash
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
         own = suffix_of(path)
         ending = suffix or (own if own in (*WRITERS, *CHUNK_WRITERS) else ".png")
         stem = os.path.basename(path)[: -len(own)] if own else os.path.basename(path)
@@ -255,4 +264,6 @@ def outputs_in(folder: str, inputs: tuple[str, ...], suffix: str | None) -> list
                 f"{output}: is the output of more than one input; label those into other folders"
             )
     os.makedirs(folder, exist_ok=True)
-    return outputs
+    for output in outputs:
+        check_label_output(output, overwrite, (*inputs, model))
+    return tuple(outputs)
