@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .io import StrPath, check_output
 from .io.channels import check_grid
 from .io.chunked import ChunkedImage, Part
+from .io.combined import WithoutChannels
 from .io.opening import check_label_output, open_image
 from .kernels.cpu.threads import resolve_n_threads
 from .memory import memory_budget
@@ -113,7 +114,7 @@ def opened(
             if mask is None:
                 masking.append(None)
                 continue
-            hiding = stack.enter_context(open_image(mask, max_pixels=options.max_pixels))
+            hiding = stack.enter_context(_open_mask(mask, image, options))
             check_grid(f"mask {os.fspath(mask)}", hiding, image.name, image)
             masking.append(hiding)
         _check_alike(found)
@@ -122,6 +123,12 @@ def opened(
             budget=memory_budget(options.memory), n_threads=threads,
         )  # fmt: skip
         yield reading, stack.enter_context(readers(threads))
+
+
+def _open_mask(path: StrPath, image: ChunkedImage, options: FileOptions) -> ChunkedImage:
+    """Open a mask; what its array's last axis is, the image tells."""
+    mask = open_image(path, max_pixels=options.max_pixels)
+    return WithoutChannels(mask) if (*mask.grid, mask.n_channels) == image.grid else mask
 
 
 def _check_alike(images: list[ChunkedImage]) -> None:

@@ -112,6 +112,16 @@ def test_mask_and_nodata(here, region_bytes):
     assert_same(result, expected, "b.npy")
 
 
+def test_a_mask_whose_last_axis_is_short(here):
+    mask = np.random.default_rng(0).random((6, 10, 14)) > 0.5
+    np.save("volume.npy", SMALL.reshape(-1, 3)[: mask.size].reshape(6, 10, 14, 3))
+    np.save("mask.npy", mask)
+    result = segment_file("volume.npy", "b.npy", 3, mask="mask.npy", random_state=0)
+    expected = fastseg.segment("volume.npy", 3, mask="mask.npy", random_state=0)
+    assert_same(result, expected, "b.npy")
+    assert result.n_left_out == (~mask).sum()
+
+
 def test_alpha(here, region_bytes):
     alpha = (RNG.random(SMALL.shape[:2]) > 0.3).astype(np.uint8) * 255
     tifffile.imwrite(

@@ -65,6 +65,27 @@ class ChosenChannels(ChunkedImage):
         self._image.close()
 
 
+class WithoutChannels(ChunkedImage):
+    """An image whose last axis was taken for channels, and is one of the grid."""
+
+    def __init__(self, image: ChunkedImage) -> None:
+        self._image = image
+        super().__init__(
+            image.name, (*image.grid, image.n_channels), image.dtype, 1, None,
+            (*image.block, image.n_channels), notes=image.notes,
+        )  # fmt: skip
+
+    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """See `ChunkedImage.read`."""
+        *grid, last = region
+        values, _ = self._image.read(tuple(grid))
+        return values[..., last, None], None
+
+    def close(self) -> None:
+        """See `ChunkedImage.close`."""
+        self._image.close()
+
+
 def chosen_scale(scale: Scale | None, channels: tuple[int, ...]) -> Scale | None:
     """Scale of some channels."""
     if scale is None or len(scale[0]) == 1:
