@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .io.opening import create_labels
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .labelling import choose_start_label, label_pixels, label_type, label_values
 from .model import Model
+from .model_file import model_text
 from .pixels import Pixels
 from .preview import Preview
 from .progress import Progress
@@ -123,7 +125,7 @@ class Output:
     ) -> Array:
         """One pass that labels and writes; returns the pixels of each cluster, if need be counted.
 
-        The file of the model and the preview are written before that of the labels appears.
+        The model and the preview are whole before the labels appear, and appear right after.
         """
         image, model, first, options = reading.images[0], self.model, self.first_label, self.options
         last = first + model.n_clusters - 1
@@ -135,29 +137,40 @@ class Output:
         preview = None
         if options.preview is not None:
             preview = Preview(image.grid, image.n_channels, reading.units)
-        with create_labels(self.path, plan, overwrite=options.overwrite) as writer:
-            passed = _Pass(writer, labels_of, first, dtype, tally, preview)
-            passed.run(reading, pool, progress)
+        with contextlib.ExitStack() as stack:
+
+            def beside(path: StrPath | None) -> Any:
+                if path is None:
+                    return None
+                return stack.enter_context(atomic_write(path, overwrite=options.overwrite))
+
+            picture, saved = beside(options.preview), beside(save_model)
+            writer = stack.enter_context(
+                create_labels(self.path, plan, overwrite=options.overwrite)
+            )
+            _Pass(writer, labels_of, first, dtype, tally, preview).run(reading, pool, progress)
             writer.finish(progress.tick("pyramid"), reading.n_threads)
             if tally is not None:
                 counts = tally.counts(first)
             assert counts is not None
             if preview is not None:
-                self._draw(preview, colors, counts, image)
-            if save_model is not None:
+                self._draw(preview, picture, colors, counts, image)
+            if saved is not None:
                 model.counts = counts
-                model.save(save_model, overwrite=options.overwrite)
+                saved.write(model_text(model))
+                saved.flush()
         return counts
 
-    def _draw(self, preview: Preview, colors: Array, counts: Array, image: ChunkedImage) -> None:
-        assert self.options.preview is not None
+    def _draw(
+        self, preview: Preview, file: BinaryIO, colors: Array, counts: Array, image: ChunkedImage
+    ) -> None:
         size = " x ".join(f"{n:,}" for n in reversed(image.grid))
         picture = preview.draw(
             colors, self.model.value_range, counts, self.first_label,
             os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
         )  # fmt: skip
-        with atomic_write(self.options.preview, overwrite=self.options.overwrite) as file:
-            picture.save(file, format="PNG")
+        picture.save(file, format="PNG")
+        file.flush()
 
 
 @dataclass(frozen=True)

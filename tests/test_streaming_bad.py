@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 import fastseg
 from fastseg.cli import main
+from fastseg.io import atomic
 from fastseg.io.atomic import _machine, atomic_folder, atomic_write
 
 tifffile = pytest.importorskip("tifffile")
@@ -205,6 +207,21 @@ def test_ctrl_c_is_answered_at_once(here, long_job):
     out, err = long_job.communicate(timeout=30)
     assert time.monotonic() - started < 2  # half a second, on a machine that is not busy
     assert (long_job.returncode, out, err) == (130, b"", b"fastseg: error: interrupted\n")
+    assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_appears_beside_labels_that_do_not(here, monkeypatch):
+    np.save("in.npy", SMALL)
+
+    def publish(temporary, target, name, overwrite, as_ever=atomic._publish):
+        if name == "out.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        as_ever(temporary, target, name, overwrite)
+
+    monkeypatch.setattr(atomic, "_publish", publish)
+    options = fastseg.FileOptions(preview="p.png")
+    with pytest.raises(OSError, match="No space left"):
+        fastseg.segment_file("in.npy", "out.npy", 2, model="m.json", options=options)
     assert os.listdir() == ["in.npy"]
 
 
