@@ -123,7 +123,7 @@ class Reading:
     ) -> Iterator[Chunk]:
         """All pixels, in regions that are unions of blocks, reported as done when taken."""
         self.n_left_out = 0
-        total, done = self.n_pixels, [0, 0]
+        total, done, at = self.n_pixels, [0, 0], [0]
         pending: deque[Future[Chunk]] = deque()
         ahead = self._ahead(block)
         heartbeat = progress.heartbeat_at(stage, info)
@@ -133,6 +133,8 @@ class Reading:
 
         def taken() -> Chunk:
             chunk = wait_for(pending.popleft(), tell)
+            self._rest(at[0], chunk.number)
+            at[0] = chunk.number
             done[0] += math.prod(shape_of(chunk.region))
             done[1] += 1
             if done[1] % _TRIM_EVERY == 0:
@@ -152,7 +154,15 @@ class Reading:
         finally:
             for future in pending:
                 future.cancel()
+        self._rest(at[0], len(self.images))
         progress.report(stage, total, total, info)
+
+    def _rest(self, first: int, end: int) -> None:
+        """Let images go that have been read in this pass."""
+        for image, mask in zip(self.images[first:end], self.masks[first:end], strict=True):
+            image.rest()
+            if mask is not None:
+                mask.rest()
 
     def _noted(self, chunk: Chunk) -> Chunk:
         self.n_left_out += chunk.pixels.n_left_out

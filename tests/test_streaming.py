@@ -9,9 +9,10 @@ import pytest
 from PIL import Image as pillow
 
 import fastseg
-from fastseg import FileOptions, fit_files, predict_file, segment_file
+from fastseg import FileOptions, file_options, fit_files, predict_file, segment_file
 from fastseg.dispatch import backend_named
 from fastseg.io import chunked
+from fastseg.io.chunked import Part
 from fastseg.memory import MEBIBYTE, memory_budget
 from fastseg.solver import _label_alike
 from fastseg.streamed import Sample
@@ -295,6 +296,29 @@ def test_many_files_are_fitted_as_one(here, region_bytes):
     for name, part in zip("xyz", parts, strict=True):
         predict_file(model, f"{name}.tif", f"{name}.npy")
         np.testing.assert_array_equal(np.load(f"{name}.npy"), expected.predict(part))
+
+
+def test_of_many_files_few_are_open_at_once(here, monkeypatch):
+    is_open, most = set(), []
+
+    def counted(path, part=Part(), *, max_pixels=None, as_ever=file_options.open_image):  # noqa: B008
+        image = as_ever(path, part, max_pixels=max_pixels)
+        close = image.close
+        image.close = lambda: (is_open.discard(path), close())
+        is_open.add(path)
+        most.append(len(is_open))
+        return image
+
+    monkeypatch.setattr(file_options, "open_image", counted)
+    for number in range(9):
+        np.save(f"{number}.npy", SMALL[20 * number :][:20])
+        np.save(f"m{number}.npy", SMALL[20 * number :][:20, :, 0] > 90)
+    names = [f"{number}.npy" for number in range(9)]
+    model = fit_files(names, 3, masks=[f"m{name}" for name in names], random_state=0, n_threads=1)
+    expected = fastseg.segment(SMALL[:180], 3, mask=SMALL[:180, :, 0] > 90, random_state=0)
+    assert model.centers.tobytes() == expected.centers.tobytes()
+    assert not is_open
+    assert max(most) <= 6  # images and masks: one in use, two read ahead
 
 
 def test_files_of_other_types_are_not_fitted_together(here):
