@@ -17,14 +17,12 @@ from .arrays import check_finite, native
 from .io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from .io.image import stored_value
 from .kernels.backend import Array
-from .memory import MEBIBYTE, release_freed
+from .memory import ENGINE_BYTES, MEBIBYTE, release_freed
 from .pixels import Pixels, both, those_kept
 from .progress import Progress
 
 T = TypeVar("T")
 
-# What Python, the libraries and the tables of a counter take beside regions.
-_ENGINE_BYTES = 200 * MEBIBYTE
 # Bytes a pixel takes beside its values, as stored and as computed on: labels, and a mask.
 _EXTRA_BYTES = 4
 # Seconds after which a wait for a thread looks for Ctrl-C and tells a callback.
@@ -106,7 +104,7 @@ class Reading:
     @property
     def room(self) -> int:
         """Bytes of the memory that are left beside Python and the tables of a counter."""
-        return self.budget - _ENGINE_BYTES
+        return self.budget - ENGINE_BYTES
 
     def in_units(self, values: Array) -> Array:
         """Values (m, channels) as they are meant."""
@@ -186,7 +184,7 @@ class Reading:
         largest = math.prod(self._step(image, block)) * pixel
         room = self.room // largest
         if room < 1:
-            needed = (largest + _ENGINE_BYTES) // MEBIBYTE + 1
+            needed = (largest + ENGINE_BYTES) // MEBIBYTE + 1
             raise ValueError(
                 f"{image.name}: is stored in pieces of {' x '.join(map(str, image.block))} pixels,"
                 f" which are decoded at once and need {needed} MiB, but memory is"

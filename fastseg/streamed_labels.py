@@ -18,9 +18,10 @@ from .io import StrPath
 from .io.atomic import atomic_write
 from .io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from .io.image import Legend
-from .io.opening import create_labels
+from .io.opening import create_labels, writes_regions
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .labelling import choose_start_label, label_pixels, label_type, label_values
+from .memory import MEBIBYTE
 from .model import Model
 from .model_file import model_text
 from .pixels import Pixels
@@ -101,6 +102,18 @@ class _Tally:
             values, counts = self._counter.distinct()
             self._totals[values[:, 0]] += counts
         return self._totals[first_label:]
+
+
+def check_room(output: StrPath, n_most: int, reading: Reading) -> None:
+    """Refuse a format that holds all labels until they are written, where they do not fit."""
+    needed = reading.images[0].n_pixels * np.min_scalar_type(n_most).itemsize
+    if needed > reading.room and not writes_regions(output):
+        total = (needed + reading.budget - reading.room) // MEBIBYTE + 1
+        raise ValueError(
+            f"{os.fspath(output)}: labels of this format are held as a whole and take {total} MiB,"
+            f" more than the memory of {reading.budget // MEBIBYTE} MiB; write .tif, .npy or .zarr,"
+            f" or give more (--memory {total}MiB)"
+        )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .segmentation import FittedModel
 from .streamed_fit import StreamFit, fit_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table
+from .streamed_labels import LabelsOf, Output, by_distance, by_table, check_room
 
 
 @dataclass(eq=False)
@@ -151,6 +151,7 @@ def segment_file(
         task, choice = _prepared(asked, reading, sample, foreground, backend)
         first = choose_start_label(start_label, reading.may_leave_out, 0)
         check_labels(output, task.n_most + first, image.grid)
+        check_room(output, task.n_most + first, reading)
         clock.stop("open")
         fit = fit_stream(
             task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as pillow
 
 import fastseg
-from fastseg import FileOptions, file_options, fit_files, predict_file, segment_file
+from fastseg import FileOptions, file_options, fit_files, memory, predict_file, segment_file
 from fastseg.dispatch import backend_named
 from fastseg.io import chunked
 from fastseg.io.chunked import Part
@@ -184,7 +184,7 @@ def test_passes_do_not_depend_on_threads_or_memory(here):
             "floats.npy", "b.npy", 4, random_state=0, n_threads=n_threads,
             options=FileOptions(memory=memory, overwrite=True),
         )
-        for n_threads, memory in ((1, "256MiB"), (3, "2GiB"))
+        for n_threads, memory in ((1, "512MiB"), (3, "2GiB"))
     ]  # fmt: skip
     assert results[0].centers.tobytes() == results[1].centers.tobytes()
     assert results[0].inertia == results[1].inertia
@@ -437,20 +437,66 @@ def test_memory_is_a_quarter_of_what_is_free_and_words_are_understood(monkeypatc
     for words in ("lots", "", "1 XB", "-1GiB"):
         with pytest.raises(ValueError, match="such as 1GiB, 800MiB or 2GB"):
             memory_budget(words)
-    with pytest.raises(ValueError, match="less than the 256 MiB that are needed; give more"):
+    with pytest.raises(ValueError, match="less than the 512 MiB that are needed; give more"):
         memory_budget("10MiB")
     with pytest.raises(TypeError, match="memory must be bytes"):
         memory_budget(1.5)
 
 
 def test_pieces_that_do_not_fit_the_memory_are_refused(here):
-    wide = np.zeros((1, 40_000_000), np.uint16)
+    wide = np.zeros((1, 60_000_000), np.uint16)
     tifffile.imwrite("wide.tif", wide, rowsperstrip=1, compression="zlib")
-    with pytest.raises(ValueError, match=r"wide\.tif: is stored in pieces of 1 x 40000000 pixels"):
-        segment_file("wide.tif", "b.npy", 2, options=FileOptions(memory="256MiB"))
+    with pytest.raises(ValueError, match=r"wide\.tif: is stored in pieces of 1 x 60000000 pixels"):
+        segment_file("wide.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))
 
 
 def test_more_distinct_values_than_the_memory_holds_are_refused(here, monkeypatch):
-    monkeypatch.setattr("fastseg.streamed_fit._VALUE_BYTES", 10**6)
+    monkeypatch.setattr("fastseg.streamed_fit.VALUE_BYTES", 10**6)
     with pytest.raises(ValueError, match=r"a\.tif: has [\d,]+ distinct values.*--memory \d+MiB"):
         segment_file("a.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))
+
+
+def test_a_sample_that_the_memory_does_not_hold_is_refused(here):
+    np.save("wide.npy", np.zeros((3000, 3000), np.uint8))
+    with pytest.raises(ValueError, match=r"sample=8000000: 8,000,000 pixels .* or draw fewer"):
+        segment_file("wide.npy", "b.npy", 2, sample=8_000_000, options=FileOptions(memory="512MiB"))
+
+
+def test_labels_that_are_held_until_they_are_written_must_fit_the_memory(here, monkeypatch):
+    monkeypatch.setattr("fastseg.reading.ENGINE_BYTES", 512 * MEBIBYTE - 50_000)
+    for work in (
+        lambda: segment_file("a.tif", "b.png", 2, options=FileOptions(memory="512MiB")),
+        lambda: predict_file(
+            fastseg.segment("a.tif", 2), "a.tif", "b.png", options=FileOptions(memory="512MiB")
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=r"b\.png: .* as a whole .* write \.tif, \.npy or \.zarr"
+        ):
+            work()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_free_memory_goes_by_the_control_groups_around_the_process(tmp_path, version):
+    limit, used, cache = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("memory.max", "memory.current", "inactive_file"),
+    )[version - 1]
+    root = tmp_path / ("memory" if version == 1 else "")
+    own = tmp_path / "own"
+    own.write_text("3:cpu,cpuacct:/else\n4:memory:/a/b\n" if version == 1 else "0::/a/b\n")
+    inner = root / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / limit).write_text("max\n" if version == 2 else str(2**63))
+    (inner / used).write_text("500\n")
+    (inner / "memory.stat").write_text("anon 7\n")
+    (root / "a" / limit).write_text("10000\n")
+    (root / "a" / used).write_text("4000\n")
+    (root / "a" / "memory.stat").write_text(f"anon 7\n{cache} 1500\n")
+    assert memory._cgroup_room(tmp_path, own) == 10000 - 4000 + 1500
+    # In a container the group of the process is what is mounted, under a path of the machine.
+    own.write_text(own.read_text().replace("/a/b", "/system/of/the/machine"))
+    for name, text in ((limit, "9000"), (used, "9500"), ("memory.stat", "")):
+        (root / name).write_text(text)
+    assert memory._cgroup_room(tmp_path, own) == 0
+    assert memory._cgroup_room(tmp_path, tmp_path / "none") is None

@@ -19,7 +19,7 @@ from ..io.opening import (
     largest_picture,
     open_image,
 )
-from ..memory import MEBIBYTE, memory_budget
+from ..memory import ENGINE_BYTES, MEBIBYTE, VALUE_BYTES, memory_budget
 from ..progress import Callback, Clock
 from .extras import Extras
 from .job import Clusters, Job, clusters_as_dict, without_infinities
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..streaming import FileModel
     from .source import Source
 
+# Distinct values of 8-bit colours; of wider ones fewer are kept.
+_MOST_DISTINCT = 2**24
 # Of an image that is held, beside its pixels: labels, and copies of what takes part.
 _HELD = 2
 
@@ -49,7 +51,7 @@ def reason_for_pieces(
     """Why an image is read in pieces, or None where it is held as a whole.
 
     It is where something is asked for that is done so, and where the image, as it is
-    computed on, takes more than the memory.
+    computed on, takes more than the memory, or may take more than the memory given.
     """
     default = FileOptions(memory=options.memory, overwrite=options.overwrite)
     default = replace(default, max_pixels=options.max_pixels)
@@ -64,15 +66,20 @@ def reason_for_pieces(
         return f"--{asked[0].replace('_', '-')} is given"
     with contextlib.suppress(OSError, ValueError, ImportError):  # told when it is read
         files = [path for path in (source.path, *source.channels) if can_stream(path)]
-        n_bytes = n_pixels = 0
+        n_bytes = n_pixels = n_pictured = 0
         for path in files:
             with open_image(path, max_pixels=source.max_pixels) as image:
                 n_bytes += image.n_pixels * image.pixel_bytes
-                n_pixels = max(n_pixels, image.n_pixels if suffix_of(path) != ".npy" else 0)
+                n_pixels = max(n_pixels, image.n_pixels)
+                n_pictured = max(n_pictured, image.n_pixels if suffix_of(path) != ".npy" else 0)
         if n_bytes * _HELD > memory_budget(options.memory):
             return f"its pixels take {n_bytes / MEBIBYTE:,.0f} MiB"
+        # What was asked for holds even if all pixels are distinct.
+        needed = ENGINE_BYTES + n_bytes * _HELD + VALUE_BYTES * min(n_pixels, _MOST_DISTINCT)
+        if files and options.memory is not None and needed > memory_budget(options.memory):
+            return f"to hold it may take {needed / MEBIBYTE:,.0f} MiB"
         most = largest_picture()
-        if source.max_pixels is None and most is not None and n_pixels > most:
+        if source.max_pixels is None and most is not None and n_pictured > most:
             return f"pictures are held up to {most:,} pixels"
     return None
 
