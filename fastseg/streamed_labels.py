@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -199,13 +199,17 @@ class _Pass:
 
     def run(self, reading: Reading, pool: ThreadPoolExecutor, progress: Progress) -> None:
         encoding: deque[tuple[Region, Future[Any]]] = deque()
-        for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
-            full = self._label(chunk)
-            encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
-            if len(encoding) > reading.n_threads:
+        try:
+            for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
+                full = self._label(chunk)
+                encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
+                if len(encoding) > reading.n_threads:
+                    self._write(encoding)
+            while encoding:
                 self._write(encoding)
-        while encoding:
-            self._write(encoding)
+        finally:  # whoever clears away what was written must be the last to write
+            begun = [future for _, future in encoding if not future.cancel()]
+            wait(begun)
 
     def _label(self, chunk: Chunk) -> Array:
         pixels = chunk.pixels
@@ -221,5 +225,7 @@ class _Pass:
         return full
 
     def _write(self, encoding: deque[tuple[Region, Future[Any]]]) -> None:
-        region, future = encoding.popleft()
-        self.writer.write(region, wait_for(future, lambda: None))
+        region, future = encoding[0]
+        encoded = wait_for(future, lambda: None)
+        encoding.popleft()
+        self.writer.write(region, encoded)

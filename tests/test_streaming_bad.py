@@ -17,7 +17,7 @@ import pytest
 
 import fastseg
 from fastseg.cli import main
-from fastseg.io import atomic
+from fastseg.io import atomic, chunked, npy
 from fastseg.io.atomic import _machine, atomic_folder, atomic_write
 
 tifffile = pytest.importorskip("tifffile")
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_old_output(here, output):
     command += ["--overwrite", *PIECES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"fastseg: error: [^\n]*(too large|No space)[^\n]*\n", done.stderr)
+    assert re.fullmatch(rf"fastseg: error: {output}: [^\n]*(too large|No space)\n", done.stderr)
     assert sorted(os.listdir()) == ["in.npy", output]
     assert (here / output).read_bytes() == b"old"
 
@@ -223,6 +223,42 @@ def test_nothing_appears_beside_labels_that_do_not(here, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         fastseg.segment_file("in.npy", "out.npy", 2, model="m.json", options=options)
     assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_is_written_any_more_when_the_rest_is_cleared_away(here, monkeypatch):
+    begun, ended = [], []
+
+    def encode(self, region, labels):
+        begun.append(region)
+        time.sleep(0.2)
+        ended.append(region)
+
+    def write(self, region, encoded):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(npy.NpyWriter, "encode", encode)
+    monkeypatch.setattr(npy.NpyWriter, "write", write)
+    monkeypatch.setattr(chunked.cut, "__defaults__", (2_000,))
+    np.save("in.npy", SMALL)
+    unlink, left = os.unlink, []
+
+    def unlinking(path):
+        left.append(len(begun) - len(ended))
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlinking)
+    with pytest.raises(OSError, match=r"No space left on device: 'out\.npy'"):
+        fastseg.segment_file("in.npy", "out.npy", 2, n_threads=2)
+    assert len(begun) > 1
+    assert left == [0]
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_what_another_process_made_meanwhile_is_not_replaced(here, write):
+    with pytest.raises(FileExistsError, match=r"out: exists already"):  # noqa: SIM117
+        with write("out"):
+            os.mkdir("out") if write is atomic_folder else (here / "out").write_bytes(b"theirs")
+    assert os.listdir() == ["out"]
 
 
 KILLED = """
