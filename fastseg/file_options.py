@@ -38,8 +38,9 @@ class FileOptions:
         The largest picture to open; by default no limit for large formats, and that of
         `fastseg.io.read_image` for others.
     memory : int or str, optional
-        Bytes to get along with, or words such as "1GiB". By default a quarter of the free
-        memory, and at least 512 MiB.
+        Bytes to get along with, or words such as "1GiB", at least 512 MiB. By default a
+        quarter of the free memory, or that. Images of formats that are read as a whole take
+        theirs beside it.
     on_error : {"raise", "skip"}
         "skip" leaves out tiles that cannot be decoded; clusters then count from 1.
     compression : {"deflate", "zstd", "none"}, optional

@@ -92,10 +92,11 @@ def segment_file(
     """Segment an image file of any size, in bounded memory.
 
     The labels are those of `segment` for the same image, to the last bit, whenever its
-    distinct values can be held (always for 8-bit colours and 16-bit greys, up to some
-    millions otherwise). The image is then read twice. Where they cannot, it is read once
+    distinct values are counted: always for 8-bit colours and 16-bit greys, up to some
+    millions otherwise. The image is then read twice. Where they are too many, it is read once
     to count, once for each of Lloyd's iterations and the start of each run, and once to
-    label; k-means++ then starts from a sample of 262,144 pixels.
+    label; k-means++ then starts from a sample of 262,144 pixels. Memory never decides which:
+    where it does not hold the values that were counted, the error says how much would.
 
     Parameters
     ----------
