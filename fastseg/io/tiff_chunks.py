@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chunked import ChunkedImage, DamagedBlock, Part, Region, shape_of
+from .chunked import ChunkedImage, DamagedBlock, NotInPieces, Part, Region, shape_of
 from .tiff import check_directories
 from .tiff_pages import (
     JPEG,
@@ -28,15 +28,30 @@ from .tiff_pages import (
     check_segments,
     is_raw,
     needs,
+    orientation_of,
 )
-from .tiff_place import is_georeferenced, nodata_of, place_tags
-from .tiff_writer import TiffPlace
+from .tiff_place import nodata_of, place_of
 
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 
 
 def open_chunks(path: str, part: Part) -> TiffChunks:
-    """Open a TIFF file to be read in regions.
+    """Open a TIFF file to be read in regions, whose picture stands upright in it.
+
+    Raises as `open_pages`.
+    """
+    image = open_pages(path, part)
+    if image.orientation == 1:
+        return image
+    image.close()
+    raise NotInPieces(
+        f"{path}: is stored turned (orientation {image.orientation}) and read as a whole alone;"
+        " leave out series, level and pages"
+    )
+
+
+def open_pages(path: str, part: Part) -> TiffChunks:
+    """Open a TIFF file to be read in regions of what is stored, however it is to be turned.
 
     Raises
     ------
@@ -52,7 +67,7 @@ def open_chunks(path: str, part: Part) -> TiffChunks:
         import tifffile
     except ImportError as error:
         raise ImportError(
-            f"{path}: reading a TIFF file in pieces needs tifffile and imagecodecs:"
+            f"{path}: reading this TIFF file, in full or in pieces, needs tifffile and imagecodecs:"
             ' pip install "fastseg[deep]"'
         ) from error
     # What it logs is raised by it or by us.
@@ -62,8 +77,7 @@ def open_chunks(path: str, part: Part) -> TiffChunks:
         file = tifffile.TiffFile(path)
         try:
             image = TiffChunks(path, file, part)
-            if is_georeferenced(path):
-                image.take_place(part)
+            image.take_place(part)
             return image
         except BaseException:
             file.close()
@@ -92,6 +106,7 @@ class TiffChunks(ChunkedImage):
         self._pages, leading, n_page_channels, notes = arranged(path, file, part)
         page = self._page = self._pages[0].keyframe
         check_kind(path, page)
+        self.orientation = orientation_of(page)
         planes, _, height, width, samples = page.shaped
         self._inner = (height, width)
         tiled = page.is_tiled
@@ -111,6 +126,8 @@ class TiffChunks(ChunkedImage):
         self._jpeg = {"jpegheader": page.jpegheader} if page.compression in JPEG else None
         self._decode = page.decode
         self._colors = _palette(page)
+        inverted = page.photometric == WHITE_IS_ZERO and page.dtype.kind == "u"
+        self._white = (1 << page.bitspersample) - 1 if inverted else None
         stored = planes * samples
         self._alpha = _alpha(page, stored)
         shown = 3 if self._colors is not None else stored - (self._alpha is not None)
@@ -123,20 +140,25 @@ class TiffChunks(ChunkedImage):
         super().__init__(
             path, grid, dtype, n_channels, len(grid) if n_channels > 1 else None,
             (1,) * len(leading) + self._segment, may_hide=self._alpha is not None,
-            notes=(*notes, *_notes(page, self._alpha)),
+            nodata=self._nodata(path), notes=(*notes, *_notes(page, self._alpha)),
         )  # fmt: skip
         self._page_channels = n_page_channels
 
+    def _nodata(self, path: str) -> float | None:
+        """Value for no data, as values are meant."""
+        if self._colors is not None:
+            return None
+        found = nodata_of(path, self._page.dtype)
+        return found if found is None or self._white is None else self._white - found
+
     def take_place(self, part: Part) -> None:
-        """Take the place on the ground, and the value for no data, from tags of GeoTIFF."""
-        if self._colors is None:
-            self.nodata = nodata_of(self.name, self.dtype)
-        if part.level or part.series or part.pages not in (None, (0, 1)):
+        """Take the place on the ground from tags of GeoTIFF."""
+        place = place_of(self.name)
+        if place is not None and (part.level or part.series or part.pages not in (None, (0, 1))):
             note = "The place on the ground is that of another image in the file, and was left."
             self.notes = (*self.notes, note)
-            return
-        with open(self.name, "rb") as file:
-            self.metadata = TiffPlace(place_tags(file))
+        else:
+            self.metadata = place
 
     def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """See `ChunkedImage.read`."""
@@ -260,8 +282,8 @@ class TiffChunks(ChunkedImage):
         if self._alpha is not None:
             valid = values[..., self._alpha] != 0
             values = np.delete(values, self._alpha, axis=-1)
-        if self._page.photometric == WHITE_IS_ZERO and values.dtype.kind == "u":
-            values = np.iinfo(values.dtype).max - values
+        if self._white is not None:
+            values = values.dtype.type(self._white) - values
         return values, valid
 
     def close(self) -> None:

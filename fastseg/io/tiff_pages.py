@@ -13,6 +13,9 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
 _READ = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR)
 _NONE = 1
+_ORIENTATION = 274
+# Greys that Pillow spreads over 8 bits, and indices of colours.
+_SCALED = (1, 2, 4)
 
 
 def arranged(
@@ -100,11 +103,13 @@ def check_kind(path: str, page: Any) -> None:
         raise NotInPieces(
             f"{path}: values of {bits} bits (format {page.sampleformat}) are not read"
         )
-    orientation = page.tags.get(274)
-    if orientation is not None and orientation.value != 1:
-        raise NotInPieces(f"{path}: is stored turned (orientation {orientation.value})")
-    if not isinstance(bits, int) or bits not in (8, 16, 32, 64):
-        raise NotInPieces(f"{path}: values of {bits} bits are not read in pieces")
+    if bits in _SCALED and page.samplesperpixel == 1:
+        raise NotInPieces(
+            f"{path}: holds values of {bits} bits, and is read as a whole alone; leave out series,"
+            " level and pages"
+        )
+    if not isinstance(bits, int) or not (bits <= 16 or bits in (32, 64)):
+        raise NotInPieces(f"{path}: values of {bits} bits are not read; convert the file")
     colored = page.photometric == YCBCR and page.compression not in JPEG
     if page.photometric not in _READ or colored:
         raise NotInPieces(
@@ -112,6 +117,12 @@ def check_kind(path: str, page: Any) -> None:
             f" bits: {bits}) are not read; convert the file to RGB first"
         )
     _check_codec(path, page)
+
+
+def orientation_of(page: Any) -> int:
+    """How a page is to be turned, 1 for not at all and for what has no meaning."""
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and tag.value in range(2, 9) else 1
 
 
 def is_raw(pages: list[Any]) -> bool:
