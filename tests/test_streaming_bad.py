@@ -107,6 +107,33 @@ def test_absurd_sizes_in_the_header(here, sides):
     refused()
 
 
+@pytest.mark.parametrize("sides", [(130, 2**31), (2**31, 96)])
+def test_absurd_sizes_of_values_as_they_are_are_refused_before_they_are_read(here, capsys, sides):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb")
+    patched(here / "a.tif", "ImageWidth", "I", sides[0])
+    patched(here / "a.tif", "ImageLength", "I", sides[1])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert re.search(r"needs [\d,]+ bytes, and names 37,440\)", words)
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**64 - 1, 10**6])
+def test_values_beyond_the_end_are_named(here, offset):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb", bigtiff=True)
+    patched(here / "a.tif", "StripOffsets", "Q", offset)
+    assert "the strip 0, at row 0 and column 0, cannot be read (it lies beyond" in refused()
+
+
+def test_a_file_of_which_nothing_can_be_read(here, capsys):
+    write("tiles")
+    content = (here / "a.tif").read_bytes()
+    (here / "a.tif").write_bytes(content[:1000])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert words.startswith("a.tif: nothing of it can be read (for one, a.tif: the tile 0, at row")
+    np.save("grey.npy", np.zeros((5, 6), np.uint8))
+    words = fails(capsys, "segment", "grey.npy", "out.tif", "--nodata", "0", *PIECES)
+    assert words.startswith("grey.npy: every pixel of the image is left out")
+
+
 def test_a_compression_that_nothing_decodes_is_named(here, capsys):
     write("tiles")
     patched(here / "a.tif", "Compression", "H", 34661)

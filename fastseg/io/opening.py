@@ -63,6 +63,8 @@ CHUNK_WRITERS = {
 }
 
 _WHOLE = Part()
+# Sparse and damaged files may claim any number, and would be read for weeks.
+_MOST_PIXELS = 2**40
 
 
 def open_image(
@@ -154,6 +156,11 @@ def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> Chun
             from .pillow_state import check_size
 
             check_size(name, image.grid, max_pixels)
+        if image.n_pixels > _MOST_PIXELS:
+            raise ValueError(
+                f"{name}: has {image.n_pixels:,} pixels, as its header says, and more than"
+                f" {_MOST_PIXELS:,} are not read; the file is damaged, or read a coarser level"
+            )
         opened.pop_all()  # whoever closes the image closes the file
         return image
 

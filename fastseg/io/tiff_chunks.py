@@ -24,6 +24,7 @@ from .tiff_pages import (
     PALETTE,
     WHITE_IS_ZERO,
     arranged,
+    check_bytes,
     check_kind,
     check_segments,
     is_raw,
@@ -123,6 +124,8 @@ class TiffChunks(ChunkedImage):
         for number, one in enumerate(self._pages):
             n_segments = planes * math.prod(self._counts)
             check_segments(path, one, number, 1 if self._raw else n_segments)
+            if self._raw:
+                check_bytes(path, one, number, math.prod((planes, height, width, samples)))
         self._jpeg = {"jpegheader": page.jpegheader} if page.compression in JPEG else None
         self._decode = page.decode
         self._colors = _palette(page)
@@ -224,9 +227,7 @@ class TiffChunks(ChunkedImage):
         planes = []
         for plane in range(self._planes):
             start = int(self._pages[number].dataoffsets[0]) + (plane * height + rows.start) * row
-            data = self._bytes(start, n_rows * row)
-            if len(data) < n_rows * row:
-                raise self._damaged(number, rows.start, "it lies beyond the end of the file")
+            data = self._bytes(number, rows.start, start, n_rows * row)
             planes.append(np.frombuffer(data, stored).reshape(n_rows, width, self._samples))
         values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
         return values.astype(self._page.dtype, copy=False)
@@ -237,9 +238,7 @@ class TiffChunks(ChunkedImage):
         offset, size = int(page.dataoffsets[index]), int(page.databytecounts[index])
         if size == 0 or offset == 0:
             return None
-        if offset + size > self._size:
-            raise self._damaged(number, index, "it lies beyond the end of the file")
-        data = self._bytes(offset, size)
+        data = self._bytes(number, index, offset, size)
         more = {} if self._jpeg is None else {**self._jpeg, "jpegtables": page.jpegtables}
         try:
             values, _, _ = self._decode(data, index, **more)
@@ -254,7 +253,10 @@ class TiffChunks(ChunkedImage):
             raise self._damaged(number, index, f"it holds {tile.shape[:2]} pixels, not {least}")
         return tile
 
-    def _bytes(self, offset: int, size: int) -> bytes:
+    def _bytes(self, number: int, index: int, offset: int, size: int) -> bytes:
+        """What stands in the file of a segment of a page."""
+        if offset + size > self._size:
+            raise self._damaged(number, index, "it lies beyond the end of the file")
         if hasattr(os, "pread"):
             return os.pread(self._descriptor, size, offset)
         with self._lock:

@@ -11,6 +11,9 @@ from .chunked import MissingCodec, NotInPieces, Part
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
+_GREY_OR_PALETTE = (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE)
+# CMYK and YCbCr, of which Pillow makes RGB.
+_CONVERTED = (5, YCBCR)
 _READ = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR)
 _NONE = 1
 _ORIENTATION = 274
@@ -98,21 +101,22 @@ def check_kind(path: str, page: Any) -> None:
         raise ValueError(f"{path}: the TIFF file is damaged (a page of no pixels)")
     bits = page.bitspersample
     if page.shaped[1] != 1:
-        raise NotInPieces(f"{path}: volumes in one page are not read")
-    if page.dtype is None or page.dtype.kind not in "uif":
-        raise NotInPieces(
-            f"{path}: values of {bits} bits (format {page.sampleformat}) are not read"
-        )
-    if bits in _SCALED and page.samplesperpixel == 1:
+        raise ValueError(f"{path}: volumes in one page are not read; write it as pages")
+    if page.samplesperpixel == 1 and page.photometric in _GREY_OR_PALETTE and bits in _SCALED:
         raise NotInPieces(
             f"{path}: holds values of {bits} bits, and is read as a whole alone; leave out series,"
             " level and pages"
         )
-    if not isinstance(bits, int) or not (bits <= 16 or bits in (32, 64)):
-        raise NotInPieces(f"{path}: values of {bits} bits are not read; convert the file")
+    as_told = isinstance(bits, int) and (bits <= 16 or bits in (32, 64))
+    if page.dtype is None or page.dtype.kind not in "uif" or not as_told:
+        raise ValueError(
+            f"{path}: values of {bits} bits (SampleFormat {page.sampleformat}) are not read;"
+            " convert the file"
+        )
     colored = page.photometric == YCBCR and page.compression not in JPEG
     if page.photometric not in _READ or colored:
-        raise NotInPieces(
+        kind = NotInPieces if bits == 8 and page.photometric in _CONVERTED else ValueError
+        raise kind(
             f"{path}: colours of this kind (PhotometricInterpretation {int(page.photometric)},"
             f" bits: {bits}) are not read; convert the file to RGB first"
         )
@@ -160,4 +164,14 @@ def check_segments(path: str, page: Any, number: int, n_segments: int) -> None:
         raise ValueError(
             f"{path}: the file is damaged (page {number} needs {n_segments:,} tiles or strips, and"
             f" names {found:,}); get a fresh copy"
+        )
+
+
+def check_bytes(path: str, page: Any, number: int, n_values: int) -> None:
+    """Refuse a page of values as they are whose sides ask for more than it says it holds."""
+    needed, found = n_values * page.dtype.itemsize, sum(page.databytecounts)
+    if found < needed:
+        raise ValueError(
+            f"{path}: the file is damaged (page {number} of {page.imagewidth} x {page.imagelength}"
+            f" pixels needs {needed:,} bytes, and names {found:,}); get a fresh copy"
         )
