@@ -156,6 +156,7 @@ def test_without_tifffile_the_extra_is_named(here, monkeypatch, capsys):
         (["a.tif", "a.tif", "--overwrite"], "is also an input of this run"),
         (["a.tif", "out.tif", "--preview", "a.tif", "--overwrite"], "what can be written is .png"),
         (["a.tif", "no/out.tif"], "the folder no does not exist"),
+        (["a.tif", "p.png", "--preview", "./p.png"], "is the output and the preview of it"),
         (["a.tif", "out.tif", "--channels", "0,3"], "has no channel 3; its 3 channels are 0 to 2"),
         (["a.tif", "out.tif", "--level", "2"], "has no level 2"),
         (["a.tif", "out.tif", "--pages", "4:6"], "has no pages 4 to 5"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .chunked import MissingCodec, NotInPieces, Part
+from .chunked import MissingCodec, NotInPieces, Part, check_number
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
@@ -29,15 +29,8 @@ def arranged(
     if part.series is None and part.level is None and not file.is_ome:
         return _plain_pages(path, file, part)
     n_series = len(file.series)
-    number = part.series or 0
-    if not 0 <= number < n_series:
-        raise ValueError(f"{path}: has no series {number}; its {n_series} are 0 to {n_series - 1}")
-    series = file.series[number]
-    level = part.level or 0
-    if not 0 <= level < len(series.levels):
-        n = len(series.levels)
-        raise ValueError(f"{path}: has no level {level}; its {n} are 0 to {n - 1}, 0 the largest")
-    series = series.levels[level]
+    series = file.series[check_number(path, "series", part.series or 0, n_series)]
+    series = series.levels[check_number(path, "level", part.level or 0, len(series.levels))]
     pages = list(series.pages)
     axes, shape = _page_axes(path, series, pages)
     if part.pages is not None:
