@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,13 +173,17 @@ class _Pass:
 
     def run(self, reading: Reading, pool: ThreadPoolExecutor, progress: Progress) -> None:
         encoding: deque[tuple[Region, Future[Any]]] = deque()
-        for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
-            full = self._label(chunk)
-            encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
-            if len(encoding) > reading.n_threads:
+        try:
+            for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
+                full = self._label(chunk)
+                encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
+                if len(encoding) > reading.n_threads:
+                    self._write(encoding)
+            while encoding:
                 self._write(encoding)
-        while encoding:
-            self._write(encoding)
+        finally:
+            # What goes wrong removes a folder: nothing may be written into it from then on.
+            wait([future for _, future in encoding if not future.cancel()])
 
     def _label(self, chunk: Chunk) -> Array:
         pixels = chunk.pixels

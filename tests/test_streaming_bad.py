@@ -200,9 +200,23 @@ def test_a_full_disk_leaves_the_old_output(here, output):
     command += ["--overwrite", *PIECES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"fastseg: error: [^\n]*(too large|No space)[^\n]*\n", done.stderr)
+    said = rf"fastseg: error: {output}: cannot be written \((File too large|No space)[^\n]*\n"
+    assert re.fullmatch(said, done.stderr)
     assert sorted(os.listdir()) == ["in.npy", output]
     assert (here / output).read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
+@pytest.mark.parametrize("pieces", [[], PIECES])
+@pytest.mark.parametrize("output", ["out.zarr", "out.ome.zarr"])
+def test_a_full_disk_leaves_no_part_of_a_folder(here, output, pieces):
+    pytest.importorskip("zarr")
+    np.save("in.npy", RNG.integers(0, 16, (1100, 1100)).astype(np.uint8))
+    command = [sys.executable, "-c", LIMITED + PROGRAM, "segment", "in.npy", output, "-k", "16"]
+    done = subprocess.run([*command, *pieces], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"fastseg: error: {output}: cannot be written [^\n]*\n", done.stderr)
+    assert os.listdir() == ["in.npy"]
 
 
 @pytest.fixture
