@@ -79,12 +79,13 @@ def check_output(
 
 
 @contextlib.contextmanager
-def _room_for(path: StrPath) -> Iterator[None]:
+def _room_for(path: StrPath, temporary: str) -> Iterator[None]:
     """Name the file where a disk or a limit is too small for it."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        other = error.filename is not None and not str(error.filename).startswith(temporary)
+        if error.errno not in _FULL or other:
             raise
         name, why = os.fspath(path), error.strerror
         raise OSError(
@@ -138,7 +139,7 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     # os.open, not tempfile: the mode then follows the umask as for any new file.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with _room_for(path), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+        with _room_for(path, temporary), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -183,7 +184,7 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
     os.mkdir(temporary)
     try:
-        with _room_for(path):
+        with _room_for(path, temporary):
             yield temporary
             for inner, _, files in os.walk(temporary):
                 for file in files:
