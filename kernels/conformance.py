@@ -124,6 +124,14 @@ def _check_ties(backend: Backend) -> None:
     values = np.array([[2], [4], [6]], np.uint8)
     labels = backend.put(values).assign(np.array([[5.0], [3.0], [5.0]]))
     _same(labels, np.array([1, 0, 0]), "assign() where the lowest of two nearest centers wins")
+    ramp = np.arange(0.0, 200.0)
+    for dtype in DTYPES:
+        values = np.stack([ramp, ramp[::-1], ramp], axis=1).astype(dtype)
+        for off in (0.0, 2.0**-40, -(2.0**-40)):
+            centers = np.array([[20.0, 0, 0], [60.0 + off, 0, 0], [20.0, 0, 0], [100.0, 0, 0]])
+            expected, _ = reference.assign(values, centers)
+            labels = backend.put(values).assign(centers)
+            _same(labels, expected, f"assign() of {dtype} points {off} away from a tie")
 
 
 def _check_repeated(backend: Backend) -> None:

@@ -173,7 +173,7 @@ def backend_of(points_class):
 def few_cases(monkeypatch):
     """Of the types and shapes, those that other tests compile."""
     monkeypatch.setattr(conformance, "DTYPES", ("uint8", "float64"))
-    monkeypatch.setattr(conformance, "_SHAPES", ((511, 1, 4), (2049, 3, 8)))
+    monkeypatch.setattr(conformance, "_SHAPES", ((511, 1, 5), (2049, 3, 8)))
 
 
 @pytest.mark.parametrize("backend", [*ALL, pytest.param(backend_of(Reference), id="simple")])
@@ -190,6 +190,13 @@ class LastWins(SimplePoints):
 class Rounded(SimplePoints):
     def nearest(self, centers):
         return reference.assign(self.values, np.float32(centers).astype(np.float64))
+
+
+class RoundedLabels(SimplePoints):
+    def nearest(self, centers):
+        exact = reference.assign(self.values, centers)
+        rounded = reference.assign(self.values, np.float32(centers).astype(np.float64))
+        return (rounded if len(centers) == 4 else exact)[0], exact[1]
 
 
 class Narrow(Reference):
@@ -210,6 +217,7 @@ class OwnDraws(Reference):
     [
         (LastWins, r"assign\(\) where the lowest of two nearest centers wins"),
         (Rounded, r"accumulate\(\).inertia of 511 uint8 points"),
+        (RoundedLabels, r"assign\(\) of .* points .*e-13 away from a tie"),
         (Narrow, r"accumulate\(\).sums of"),
         (OwnDraws, r"draw\(\) of the sampler\(\)"),
     ],
