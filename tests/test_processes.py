@@ -230,11 +230,11 @@ def test_workers_of_joblib_fit_and_take_their_share_of_the_processors(tmp_path):
 
 
 CALLS = {
-    "segment": "fastseg.segment(photo, 250, random_state=0, tol=0)",
-    "KMeans": "fastseg.KMeans(60, random_state=0, tol=0, max_iter=10**6).fit(floats)",
-    "k_means": "fastseg.k_means(floats, 60, random_state=0, tol=0, max_iter=10**6)",
+    "segment": "fastseg.segment(photo, 250, random_state=0, n_init=1000)",
+    "KMeans": "fastseg.KMeans(60, random_state=0, n_init=1000).fit(floats)",
+    "k_means": "fastseg.k_means(floats, 60, random_state=0, n_init=1000)",
     "segment_file": "fastseg.segment_file('photo.npy', 'labels.npy', 250, random_state=0,"
-    " tol=0, max_iter=10**6, options=options)",
+    " n_init=1000, options=options)",
 }
 
 
