@@ -103,12 +103,16 @@ if not os.path.isdir(os.path.join(_here, "kernels")) and os.path.isfile(
 ):
     __path__.append(_beside)
 
+# Not left to the first use: what is imported then, a fork waits for.
+_forking = importlib.import_module(f"{__name__}.kernels.forking")
+
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'fastseg' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    with _forking.unforked():
+        value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

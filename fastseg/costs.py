@@ -171,7 +171,7 @@ def calibrate(backends: dict[str, Backend], n_points: int = 2**22) -> Calibratio
 
 def first_use(name: str) -> float:
     """Seconds by which the first use of a backend makes a process longer."""
-    begin = "import numpy; from fastseg.dispatch import backend_named; p = numpy.ones((9, 3)); "
+    begin = "import numpy; from fastseg.backends import backend_named; p = numpy.ones((9, 3)); "
     use = f"backend_named({name!r}).put(p).accumulate(p[:2])"
 
     import subprocess

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
+from .backends import BUILT_IN, backend_named, backend_names, is_registered, refused_backends
 from .costs import Calibration, kept_calibration
 from .kernels.backend import Backend, Problem
 
-# In the order in which they are told of; the first one needs nothing but this package.
-BACKENDS = ("cpu", "cuda")
-
 # Those that this process has chosen before: imported, and their kernels loaded.
 _used: set[str] = set()
-
-
-@cache
-def backend_named(name: str) -> Backend:
-    """Backend of one of the names in BACKENDS."""
-    if name == "cuda":
-        from .kernels.cuda import CudaBackend
-
-        return CudaBackend()
-    from .kernels.cpu import CpuBackend
-
-    return CpuBackend()
 
 
 @dataclass(frozen=True)
@@ -36,22 +21,33 @@ class Choice:
 
 
 def available_backends() -> dict[str, str | None]:
-    """Backends of this version, and why one cannot be used here.
+    """Backends of this version and of other packages, and why one cannot be used here.
 
     Returns
     -------
     dict of str to (str or None)
         Name of each backend; None where it can be used on this machine, else the
-        reason why it cannot.
+        reason why it cannot. A backend of another package whose name is taken is told of
+        with the name of the package.
     """
-    return {name: backend_named(name).unavailable() for name in BACKENDS}
+    return {name: _unavailable(name) for name in backend_names()} | refused_backends()
+
+
+def _unavailable(name: str) -> str | None:
+    try:
+        return backend_named(name).unavailable()
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        return str(error)
 
 
 def choose_backend(problem: Problem, name: str = "auto") -> Choice:
     """Backend for a problem: the named one, or for "auto" the one that costs least time.
 
     What a backend costs is known where `fastseg info --calibrate` has measured it on
-    this machine; without that "auto" is the CPU.
+    this machine; without that "auto" is the CPU, and a backend of another package is
+    chosen by its name alone.
 
     Raises
     ------
@@ -64,8 +60,8 @@ def choose_backend(problem: Problem, name: str = "auto") -> Choice:
 
 
 def _named(problem: Problem, name: str) -> Choice:
-    if name not in BACKENDS:
-        names = ", ".join(repr(n) for n in ["auto", *BACKENDS])
+    if not is_registered(name):
+        names = ", ".join(repr(n) for n in ["auto", *backend_names()])
         raise ValueError(f"backend must be one of {names}, got {name!r}")
     against = _reason_against(problem, name)
     if against is not None:
@@ -74,8 +70,7 @@ def _named(problem: Problem, name: str) -> Choice:
 
 
 def _reason_against(problem: Problem, name: str) -> str | None:
-    backend = backend_named(name)
-    return backend.unavailable() or backend.reason_against(problem)
+    return _unavailable(name) or backend_named(name).reason_against(problem)
 
 
 def _cheapest(problem: Problem) -> Choice:
@@ -84,7 +79,7 @@ def _cheapest(problem: Problem) -> Choice:
         costs = {
             n: c.seconds(problem, used=n in _used)
             for n, c in calibration.costs.items()
-            if n in BACKENDS
+            if is_registered(n)
         }
         words = ", ".join(f"{n} {seconds:.2g} s" for n, seconds in costs.items())
         reasons: list[str] = []

@@ -1,6 +1,6 @@
 """Tells those who want to know that a kernel is being compiled, which takes a moment.
 
-Loads nothing, so that a program may begin to watch before it needs a kernel.
+Loads nothing heavy, so that a program may begin to watch before it needs a kernel.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from .forking import unforked
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ def watched(watcher: Watcher) -> Iterator[None]:
     It is called in the thread that compiles, and must not raise.
     """
     global _watchers
-    with _lock:
+    with unforked(), _lock:
         _watchers = (*_watchers, watcher)
     try:
         yield
     finally:
-        with _lock:
+        with unforked(), _lock:
             _watchers = tuple(w for w in _watchers if w is not watcher)
 
 

@@ -16,7 +16,7 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["arrays", "memory", "progress", "io"],
-    ["costs"],
+    ["costs", "backends"],
     ["drawing", "dispatch", "init_centers", "summary", "pixels", "color", "validity"],
     ["solver", "reading", "side_by_side"],
     ["optimal_1d", "ward", "functional", "streamed", "preview", "minibatch", "base_estimator"],

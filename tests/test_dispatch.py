@@ -165,6 +165,10 @@ class TestReasons:
                 {"error": "cudaErrorInsufficientDriver: CUDA driver version is insufficient"},
                 r"the driver is too old for this CuPy; update it or install fastseg\[cuda12\]",
             ),
+            (
+                {"error": "cudaErrorInitializationError: initialization error"},
+                "the CUDA driver cannot be used in this process, as after a fork",
+            ),
             ({"error": "cudaErrorUnknown"}, r"the CUDA driver does not answer \(cudaErrorUnknown"),
         ],
     )

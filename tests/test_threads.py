@@ -110,6 +110,25 @@ def test_many_callers_at_once_get_right_answers():
 
 
 class TestNumberOfThreads:
+    @pytest.fixture(autouse=True)
+    def no_limit(self, monkeypatch):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    @pytest.mark.parametrize(("limit", "n"), [("1", 1), ("2,1", 2), (" 3 ", 3), ("99", 4)])
+    def test_the_share_that_joblib_and_dask_give_a_worker_is_the_most(self, monkeypatch, limit, n):
+        monkeypatch.delenv("FASTSEG_NUM_THREADS", raising=False)
+        monkeypatch.setattr(threads, "usable_threads", lambda: 4)
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        assert resolve_n_threads(None) == n
+        assert resolve_n_threads(-1) == 4
+        assert resolve_n_threads(7) == 7
+
+    @pytest.mark.parametrize("limit", ["", "0", "-1", "many", "²"])
+    def test_what_openmp_does_not_understand_is_no_limit(self, monkeypatch, limit):
+        monkeypatch.delenv("FASTSEG_NUM_THREADS", raising=False)
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        assert resolve_n_threads(None) == threads.usable_threads()
+
     def test_minus_one_and_none_mean_all(self, monkeypatch):
         monkeypatch.delenv("FASTSEG_NUM_THREADS", raising=False)
         assert resolve_n_threads(-1) == resolve_n_threads(None) == threads.usable_threads() >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 
 import numpy as np
@@ -67,30 +68,58 @@ def test_a_kernel_is_told_of_when_it_is_begun_and_when_it_is_ready(tmp_path, mon
     assert compilation._watchers == ()
 
 
-def test_ctrl_c_while_a_kernel_is_compiled_is_answered_when_it_is_ready(tmp_path, monkeypatch):
+def test_ctrl_c_while_a_kernel_is_compiled_is_answered_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
     # Where the tests were started in the background, it is ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    released = threading.Event()
 
     def thrice(x):
         return x + x + x
 
-    ready = []
-
     def interrupt(what):
         if what.seconds is None:
             signal.raise_signal(signal.SIGINT)
-            time.sleep(0.01)
-        ready.append(what)
+            released.wait(20)
 
     try:
-        with watched(interrupt), pytest.raises(KeyboardInterrupt):
-            jit.compiled(thrice, jit.array("uint8"))
+        with watched(interrupt):
+            with pytest.raises(KeyboardInterrupt):
+                jit.compiled(thrice, jit.array("uint8"))
+            released.set()
+            # It is made all the same, and this call waits for it.
+            ready = jit.compiled(thrice, jit.array("uint8"))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [what.seconds is None for what in ready] == [True]
-    assert jit.compiled(thrice, jit.array("uint8"))(np.ones(2, np.uint8)).tolist() == [3, 3]
+    assert ready(np.ones(2, np.uint8)).tolist() == [3, 3]
+
+
+def test_kernels_of_one_name_share_no_file(tmp_path, monkeypatch):
+    """Processes that compile them at once would exchange them: Numba numbers the files anew."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def half(x):
+        return x / 2
+
+    for name in ("uint8", "float32"):
+        jit.compiled(half, jit.array(name))
+    for suffix in (".nbi", ".nbc"):
+        assert len(list(tmp_path.rglob(f"*half*{suffix}"))) == 2
+
+
+def test_a_cache_that_is_full_breaks_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+
+    def fourth(x):
+        return x / 4
+
+    assert jit.compiled(fourth, jit.array("uint8"))(np.ones(1, np.uint8)).tolist() == [0.25]
 
 
 @pytest.fixture

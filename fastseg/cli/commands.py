@@ -279,12 +279,22 @@ def info(
 
 
 def _calibrate() -> None:
+    from ..backends import BUILT_IN, backend_named
     from ..costs import calibrate, prepare_calibration, save_calibration
-    from ..dispatch import available_backends, backend_named
+    from ..dispatch import available_backends
+    from ..kernels.conformance import check_backend
 
     prepare_calibration()
-    usable = [name for name, missing in available_backends().items() if missing is None]
-    save_calibration(calibrate({name: backend_named(name) for name in usable}))
+    usable = {}
+    for name in [name for name, missing in available_backends().items() if missing is None]:
+        usable[name] = backend_named(name)
+        if name not in BUILT_IN:
+            try:
+                check_backend(usable[name])
+            except Exception as error:  # of another package, which raises what it likes
+                del usable[name]
+                click.echo(f"{name} is not measured, for it gives wrong answers: {error}", err=True)
+    save_calibration(calibrate(usable))
 
 
 @cli.command()

@@ -167,9 +167,9 @@ def color_spaces() -> tuple[str, ...]:
 
 def backends() -> tuple[str, ...]:
     """Names of the backends, and auto."""
-    from ..dispatch import BACKENDS
+    from ..backends import backend_names
 
-    return ("auto", *BACKENDS)
+    return ("auto", *backend_names())
 
 
 def size(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -15,12 +13,14 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy.ma  # noqa: F401  Numba loads it with the first call of a kernel, where a fork does not wait
 from numba import njit, types
 from numba.core import event
 from numba.np.numpy_support import from_dtype
 from numpy import dtype
 
 from ..compilation import Compilation, tell
+from ..forking import unforked
 
 
 def _load_without_scipy() -> None:
@@ -58,6 +58,10 @@ def array(name: str, ndim: int = 1, *, written: bool = False) -> Any:
 
 # Types are compared so slowly that they go by identity; kept, so that it stays theirs.
 _found: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
+_made: dict[tuple[Any, ...], Any] = {}
+_one_at_a_time = threading.RLock()
+# Seconds between two looks for Ctrl-C, which on Windows ends no waiting.
+_PATIENCE = 0.1
 
 
 def compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
@@ -68,46 +72,61 @@ def compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
     """
     key = (kernel, *map(id, arguments))
     if key not in _found:
-        _found[key] = _compiled(kernel, *arguments), arguments
+        _found[key] = _ready(kernel, arguments), arguments
     return _found[key][0]
 
 
 def forget() -> None:
     """Look for all kernels in the cache again."""
     _found.clear()
-    _compiled.cache_clear()
+    _made.clear()
 
 
-@cache
-def _compiled(kernel: Callable[..., Any], *arguments: Any) -> Any:
+def _ready(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Kernel that is made by this thread, or while the main thread waits, by another one.
+
+    Python raises KeyboardInterrupt in the main thread alone, and it would be lost where LLVM
+    calls Python. A kernel that nobody waits for any more is made all the same, for the next call.
+    """
+    key = (kernel, *arguments)
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def make() -> None:
+        try:
+            with unforked(), _one_at_a_time:
+                if key not in _made:
+                    _made[key] = _make(kernel, arguments)
+        except BaseException as error:
+            errors.append(error)
+        done.set()
+
+    if threading.current_thread() is threading.main_thread():
+        try:
+            threading.Thread(target=make, name="fastseg-compile").start()
+        except RuntimeError:
+            make()  # the interpreter is shutting down
+        while not done.wait(_PATIENCE):
+            pass
+    else:
+        make()
+    if errors:
+        raise errors[0]
+    return _made[key]
+
+
+def _make(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     began = time.perf_counter()
-    named = _named_by_sources(kernel)
+    named = _named(kernel, arguments)
     start = _Start(named)
-    with _interrupt_held(), event.install_listener("numba:compile", start):
+    with event.install_listener("numba:compile", start):
         try:
             ready = njit(arguments, nogil=True, cache=True)(named)
-        except RuntimeError:
-            # No folder for the cache can be written: compile for this process alone.
+        except (RuntimeError, OSError):
+            # No folder for the cache can be written, or it is full: compile for this process alone.
             ready = njit(arguments, nogil=True)(named)
     tell(Compilation(kernel.__name__, time.perf_counter() - began, start.seen))
     return ready
-
-
-@contextmanager
-def _interrupt_held() -> Iterator[None]:
-    """Answer Ctrl-C after a kernel is ready: raised where LLVM calls Python it would be lost."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    held: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *caught: held.append(caught))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        before(*held[0])
 
 
 class _Start(event.Listener):
@@ -126,10 +145,11 @@ class _Start(event.Listener):
         """Do nothing: what follows is written to the cache first."""
 
 
-def _named_by_sources(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Kernel whose name, and so its place in the cache, changes with any file of this folder.
+def _named(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """Kernel whose name, and so its place in the cache, changes with the types and the sources.
 
-    Numba itself looks at the file that holds a kernel, and at none that it calls.
+    Numba itself looks at the file that holds a kernel, and at none that it calls. And what it
+    keeps of one name for several types, two processes that compile at once may mix up.
     """
     assert isinstance(kernel, FunctionType)
     named = FunctionType(
@@ -139,7 +159,8 @@ def _named_by_sources(kernel: Callable[..., Any]) -> Callable[..., Any]:
         kernel.__defaults__,
         kernel.__closure__,
     )
-    named.__qualname__ = f"{kernel.__qualname__}_{_sources()}"
+    types_digest = sha256(repr(arguments).encode()).hexdigest()[:12]
+    named.__qualname__ = f"{kernel.__qualname__}_{_sources()}_{types_digest}"
     named.__module__ = kernel.__module__
     return named
 

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,16 +26,17 @@ class _Pool:
         self.executor: ThreadPoolExecutor | None = None
         self.size = 0
 
-    def submit(self, task: Callable[[], None], n: int) -> list[Future[None]]:
+    def submit(self, task: Callable[[], None], n: int, submitted: list[Future[None]]) -> None:
+        """Have the task done n times, each added to those submitted, whatever comes between."""
         with self.lock:
             if self.executor is None or self.size < n:
                 # The old executor's threads end when its last task does.
                 self.executor = ThreadPoolExecutor(n, thread_name_prefix="fastseg")
                 self.size = n
-            try:
-                return [self.executor.submit(task) for _ in range(n)]
-            except RuntimeError:
-                return []  # the interpreter is shutting down: the caller works alone
+            # While the interpreter shuts down, the caller works alone.
+            with suppress(RuntimeError):
+                for _ in range(n):
+                    submitted.append(self.executor.submit(task))
 
 
 _pool = _Pool()
@@ -111,8 +113,10 @@ def run_chunks(
         return
     run: _Run[Any] = _Run(task, n_chunks, consume)
     n_helpers = min(n_threads, n_chunks) - 1
-    helpers = _pool.submit(run.help, n_helpers) if n_helpers > 0 else []
+    helpers: list[Future[None]] = []
     try:
+        if n_helpers > 0:
+            _pool.submit(run.help, n_helpers, helpers)
         run.work(tick)
     except BaseException as error:
         run.fail(error)

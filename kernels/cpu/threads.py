@@ -11,6 +11,9 @@ from pathlib import Path
 def resolve_n_threads(n_threads: int | None = None) -> int:
     """Threads to use: ``n_threads``, else FASTSEG_NUM_THREADS, else all this process may use.
 
+    All are no more than OMP_NUM_THREADS, by which joblib and Dask share the processors out to
+    their workers, and people among their programs; -1 asks for all whatever it says.
+
     Raises
     ------
     ValueError
@@ -20,7 +23,7 @@ def resolve_n_threads(n_threads: int | None = None) -> int:
     if n_threads is None:
         text = os.environ.get("FASTSEG_NUM_THREADS", "").strip()
         if not text:
-            return usable_threads()
+            return _share()
         name = "FASTSEG_NUM_THREADS"
         try:
             n_threads = int(text)
@@ -33,6 +36,16 @@ def resolve_n_threads(n_threads: int | None = None) -> int:
     if n_threads < 1:
         raise ValueError(f"{name} must be at least 1, or -1 for all, got {n_threads}")
     return int(n_threads)
+
+
+def _share() -> int:
+    """Processors this process may use, up to the first number of OMP_NUM_THREADS.
+
+    What OpenMP would not understand is no limit, as it is none there.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    limit = int(first) if first.isascii() and first.isdigit() else 0
+    return min(limit, usable_threads()) if limit else usable_threads()
 
 
 def usable_threads() -> int:

@@ -119,4 +119,9 @@ def _in_words(error: Exception) -> str:
         return _NO_DEVICE
     if "cudaErrorInsufficientDriver" in str(error):
         return "the driver is too old for this CuPy; update it or install fastseg[cuda12]"
+    if "cudaErrorInitializationError" in str(error):
+        return (
+            "the CUDA driver cannot be used in this process, as after a fork of one that used it;"
+            " start processes by 'spawn' instead of 'fork'"
+        )
     return f"the CUDA driver does not answer ({error})"

@@ -1,0 +1,451 @@
+"""The engine inside other programs: many threads, forks, Ctrl-C, and nothing left behind.
+
+What may hang or end the process runs in a process of its own. ``--torture`` repeats it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs fork and signals")
+
+BEGIN = """
+import multiprocessing, os, signal, sys, threading, time
+import numpy as np
+import fastseg
+
+rows = np.random.default_rng(0).integers(0, 256, (3000, 3)).astype(np.uint8)
+n = int(sys.argv[1]) if sys.argv[1:] else 1
+
+def fit(seed=0, n_threads=2):
+    return fastseg.k_means(rows, 4, random_state=seed, n_threads=n_threads)[0].tolist()
+
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+def wait_for(pid):
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code == 0, f"the child ended with {code}"
+"""
+
+
+def program(tmp_path, code):
+    path = tmp_path / "program.py"
+    path.write_text(BEGIN + textwrap.dedent(code))
+    return path
+
+
+def run(tmp_path, code, *args, timeout=120, **environment):
+    """Run a program; what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(program(tmp_path, code)), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=tmp_path,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_any_number_of_threads_fits_and_predicts_at_once(tmp_path, times, capsys):
+    """Estimators of their own, one that all predict by, and calls with several threads each."""
+    out = run(
+        tmp_path,
+        """
+        def state():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * 4096 / 2**20, threading.active_count()
+
+        # What counts colours takes 16 MiB a call, of which the allocator keeps some.
+        small = rows.astype(np.float32), rows[:, :1].copy(), rows.astype(np.float32)
+
+        def fit(seed):
+            return fastseg.k_means(small[seed], 4, random_state=seed, n_threads=2)[0].tolist()
+
+        expected = [fit(seed) for seed in range(3)]
+        large = np.random.default_rng(1).random((300_000, 3), np.float32)
+        model = fastseg.KMeans(4, random_state=0, n_threads=3).fit(large)
+        labels = model.labels_.copy()
+        wrong = []
+
+        def work(number):
+            for i in range(n):
+                seed = (number + i) % 3
+                if fit(seed) != expected[seed]:
+                    wrong.append((number, i))
+                if i % 10 == 0 and not np.array_equal(model.predict(large), labels):
+                    wrong.append((number, "predict"))
+
+        def all_at_once():
+            workers = [threading.Thread(target=work, args=(k,)) for k in range(64)]
+            for worker in workers: worker.start()
+            for worker in workers: worker.join()
+
+        all_at_once()
+        before = state()
+        began = time.perf_counter()
+        for _ in range(2): all_at_once()
+        took = time.perf_counter() - began
+        after = state()
+        print(f"2 x 64 x {n} fits in {took:.1f} s; MiB and threads: {before}, then {after}")
+        assert not wrong, wrong
+        assert after[1] == before[1] == 3  # the main one, and two that help all
+        assert after[0] < before[0] + 32
+        """,
+        times(2, 100),
+        timeout=1200,
+    )
+    with capsys.disabled():
+        if times(False, True):
+            print(out)
+
+
+@posix
+class TestForks:
+    def test_before_while_and_after_the_parent_fits(self, tmp_path, times):
+        """The others end, whatever the parent's threads are at: importing, compiling, fitting."""
+        run(
+            tmp_path,
+            """
+            ready = threading.Event()
+            children = [forked(lambda: fit())]
+
+            def loop():
+                while not over:
+                    fit()
+                    ready.set()
+
+            over = []
+            thread = threading.Thread(target=loop)
+            thread.start()
+            while not ready.wait(0.05):
+                children.append(forked(lambda: fit()))
+            for _ in range(n):
+                children.append(forked(lambda: fit()))
+                wait_for(children.pop(0))
+            over.append(True)
+            thread.join()
+            expected = fit()
+            def same():
+                assert fit() == expected
+            children.append(forked(same))
+            for child in children:
+                wait_for(child)
+            """,
+            times(5, 300),
+            timeout=1200,
+        )
+
+    def test_while_another_thread_compiles(self, tmp_path):
+        run(
+            tmp_path,
+            """
+            from fastseg.kernels import compilation
+            begun = threading.Event()
+            def see(what):
+                if what.seconds is None:
+                    begun.set()
+            with compilation.watched(see):
+                thread = threading.Thread(target=fastseg.segment, args=(rows[:, :1], 3))
+                thread.start()
+                begun.wait()
+                child = forked(lambda: fastseg.segment(rows[:, :1], 3))
+                wait_for(child)
+                thread.join()
+            """,
+            NUMBA_CACHE_DIR=str(tmp_path / "cache"),
+        )
+
+    def test_workers_of_a_server_are_forked_once_it_has_fitted(self, tmp_path, times):
+        """And fork again, fit in threads, and end as other programs do."""
+        run(
+            tmp_path,
+            """
+            expected = fit()
+
+            def serve():
+                threads = [threading.Thread(target=fit) for _ in range(3)]
+                for thread in threads: thread.start()
+                wait_for(forked(lambda: fit()))
+                for thread in threads: thread.join()
+                assert fit() == expected
+
+            for child in [forked(serve) for _ in range(n)]:
+                wait_for(child)
+            """,
+            times(2, 30),
+        )
+
+    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    def test_pools_of_multiprocessing(self, tmp_path, method):
+        run(
+            tmp_path,
+            """
+            if __name__ == "__main__":
+                expected = fit()
+                context = multiprocessing.get_context(sys.argv[2])
+                with context.Pool(2) as pool:
+                    assert pool.map(fit, [0] * 4) == [expected] * 4
+            """,
+            1,
+            method,
+            PYTHONWARNINGS="ignore::DeprecationWarning",
+        )
+
+
+def test_workers_of_joblib_fit_and_take_their_share_of_the_processors(tmp_path):
+    out = run(
+        tmp_path,
+        """
+        import joblib
+        from fastseg.kernels.cpu.threads import resolve_n_threads
+
+        if __name__ == "__main__":
+            expected = fit()
+            fits = joblib.Parallel(2)(joblib.delayed(fit)(0, None) for _ in range(4))
+            assert fits == [expected] * 4
+            with joblib.parallel_config("loky", inner_max_num_threads=1):
+                print(joblib.Parallel(2)(joblib.delayed(resolve_n_threads)() for _ in range(2)))
+        """,
+    )
+    assert out == "[1, 1]\n"
+
+
+CALLS = {
+    "segment": "fastseg.segment(photo, 250, random_state=0, n_init=1000)",
+    "KMeans": "fastseg.KMeans(60, random_state=0, n_init=1000).fit(floats)",
+    "k_means": "fastseg.k_means(floats, 60, random_state=0, n_init=1000)",
+    "segment_file": "fastseg.segment_file('photo.npy', 'labels.npy', 250, random_state=0,"
+    " n_init=1000, options=options)",
+}
+
+
+@posix
+class TestCtrlC:
+    """Seconds from the signal to KeyboardInterrupt, and the next call gives the right answer."""
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_interrupts_a_call(self, tmp_path, call, times):
+        out = run(
+            tmp_path,
+            f"""
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            fastseg.KMeans, fastseg.segment_file  # imported
+            expected = fit()
+            options = fastseg.FileOptions(memory="256MiB")
+            rng = np.random.default_rng(0)
+            floats = rng.random((1_000_000, 3), np.float32)
+            photo = rng.integers(0, 256, (1500, 1000, 3), dtype=np.uint8)
+            np.save("photo.npy", floats.reshape(1000, 1000, 3))
+            longest = 0
+            for i in range(n):
+                sent = []
+                def send():
+                    sent.append(time.perf_counter())
+                    os.kill(os.getpid(), signal.SIGINT)
+                timer = threading.Timer(0.3 + 0.1 * (i % 20), send)
+                timer.start()
+                try:
+                    {CALLS[call]}
+                except KeyboardInterrupt:
+                    longest = max(longest, time.perf_counter() - sent[0])
+                else:
+                    raise AssertionError("it was not interrupted")
+                timer.join()
+                assert fit() == expected
+                assert not os.path.exists("labels.npy")
+            print(longest)
+            """,
+            times(1, 20),
+            timeout=600,
+        )
+        assert float(out) < 0.5
+
+    def test_while_kernels_are_compiled(self, tmp_path):
+        out = run(
+            tmp_path,
+            """
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            from fastseg.kernels import compilation
+            sent = []
+            def send():
+                sent.append(time.perf_counter())
+                os.kill(os.getpid(), signal.SIGINT)
+            def see(what):
+                if what.seconds is None and not sent:
+                    threading.Timer(0.05, send).start()
+            with compilation.watched(see):
+                try:
+                    fastseg.segment(rows[:, :1], 3)
+                except KeyboardInterrupt:
+                    print(time.perf_counter() - sent[0])
+                assert fastseg.segment(rows[:, :1], 3).counts.sum() == 3000
+            """,
+            NUMBA_CACHE_DIR=str(tmp_path / "cache"),
+        )
+        assert float(out) < 0.5
+
+    def test_while_another_thread_fits_it_reaches_the_main_one(self, tmp_path):
+        run(
+            tmp_path,
+            """
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            expected = fit()
+            found = []
+            thread = threading.Thread(target=lambda: found.extend(fit() for _ in range(20)))
+            thread.start()
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                time.sleep(20)
+                raise AssertionError("it was not interrupted")
+            except KeyboardInterrupt:
+                pass
+            thread.join()
+            assert found == [expected] * 20
+            """,
+        )
+
+    def test_ends_a_parent_of_joblib_and_its_workers(self, tmp_path):
+        path = program(
+            tmp_path,
+            """
+            import joblib
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+            def work(number):
+                open(f"begun{number}", "w").close()
+                for _ in range(10**6):
+                    fit()
+
+            if __name__ == "__main__":
+                joblib.Parallel(2)(joblib.delayed(work)(k) for k in range(2))
+            """,
+        )
+        parent = subprocess.Popen(
+            [sys.executable, str(path)],
+            cwd=tmp_path,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            end = time.monotonic() + 60
+            while not (tmp_path / "begun1").exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
+            errors = parent.communicate(timeout=30)[1]
+        finally:
+            parent.kill()
+        assert parent.returncode in (1, 130, -signal.SIGINT)
+        assert "KeyboardInterrupt" in errors
+
+
+class TestCompileRaces:
+    def test_processes_and_threads_that_compile_the_same_kernels_at_once(self, tmp_path, times):
+        path = program(
+            tmp_path,
+            """
+            grey = rows[:, :1]
+            found = []
+            threads = [
+                threading.Thread(target=lambda: found.append(fastseg.segment(grey, 3).centers))
+                for _ in range(3)
+            ]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            print([centers.ravel().tolist() for centers in found])
+            """,
+        )
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, str(path)]
+        for late in (False, True):
+            running = [
+                subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE)
+                for _ in range(1 if late else times(2, 8))
+            ]
+            outputs = [process.communicate(timeout=300)[0] for process in running]
+            assert [process.returncode for process in running] == [0] * len(running)
+            assert len(set(outputs)) == 1
+            answers = eval(outputs[0])
+            assert len(answers) == 3
+            assert answers[0] == answers[1] == answers[2]
+
+
+def test_nothing_global_is_changed_and_nothing_printed(tmp_path):
+    """By an import, a fit, a prediction, a picture read and one that is drawn."""
+    out = run(
+        tmp_path,
+        """
+        import decimal, gc, locale, logging, random, warnings
+        import matplotlib, matplotlib.figure, numba, sklearn.cluster, scipy.linalg
+        from PIL import Image, ImageFile
+
+        def state():
+            return {
+                "environment": dict(os.environ),
+                "folder": os.getcwd(),
+                "locale": locale.setlocale(locale.LC_ALL),
+                "warning filters": list(warnings.filters),
+                "showwarning": warnings.showwarning,
+                "numpy errors": np.geterr(),
+                "numpy printing": np.get_printoptions(),
+                "numpy random": np.random.get_state()[1].tobytes(),
+                "random": random.getstate(),
+                "signals": {s: signal.getsignal(s) for s in signal.valid_signals()},
+                "wakeup": signal.set_wakeup_fd(-1),
+                "hooks": (sys.excepthook, sys.displayhook, threading.excepthook, sys.gettrace()),
+                "path": (list(sys.path), list(sys.meta_path)),
+                "limits": (sys.getrecursionlimit(), sys.getswitchinterval(), gc.get_threshold()),
+                "decimal": repr(decimal.getcontext()),
+                "start method": multiprocessing.get_start_method(allow_none=True),
+                "numba": {k: repr(v) for k, v in vars(numba.config).items() if k.isupper()},
+                "numba listeners": [k for k, v in numba.core.event._registered.items() if v],
+                "matplotlib": (dict(matplotlib.rcParams), "matplotlib.pyplot" in sys.modules),
+                "sklearn": sklearn.get_config(),
+                "pillow": (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES),
+                "logging": (logging.root.level, list(logging.root.handlers)),
+                "umask": (os.umask(0o22), os.umask(0o22))[0],
+                "standard streams": (sys.stdout, sys.stderr, sys.stdin),
+            }
+
+        Image.fromarray(rows.reshape(50, 60, 3)).save("photo.png")
+        for name in [m for m in sys.modules if m.startswith("fastseg")]:
+            del sys.modules[name]
+        os.umask(0o22)
+        before = state()
+        import fastseg
+        fit()
+        model = fastseg.KMeans(3, random_state=0).fit(rows)
+        model.predict(rows), model.transform(rows), model.score(rows)
+        fastseg.MiniBatchKMeans(3, random_state=0).fit(rows)
+        result = fastseg.segment("photo.png", 3, random_state=0)
+        result.save("model.json")
+        fastseg.load_model("model.json").predict("photo.png")
+        fastseg.segment_file("photo.png", "labels.png", 3, random_state=0)
+        fastseg.report("photo.png", result, "report.png")
+        fastseg.available_backends()
+        after = state()
+        assert before.keys() == after.keys()
+        print([name for name in before if before[name] != after[name]])
+        """,
+    )
+    assert out == "[]\n"
