@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .color import label_order
+from .counterpart import counterpart
 from .dispatch import choose_backend
 from .drawing import check_plot, new_figure, save_figure
 from .foreground import keep_foreground
@@ -310,11 +311,9 @@ def _too_many(pixels: Pixels, backend: Backend, n_threads: int | None) -> bool:
 
 def _sklearn(pixels: Pixels, like: Segmentation, random_state: int | None) -> Segmentation:
     """What scikit-learn finds on every pixel, in the form of another result."""
-    from sklearn.cluster import KMeans
-
     k = like.n_clusters
     inside = like.space.forward(pixels.values)
-    fitted = KMeans(k, random_state=random_state).fit(inside.astype(np.float64))
+    fitted = counterpart("KMeans")(k, random_state=random_state).fit(inside.astype(np.float64))
     means = mean_values(pixels.values, None, fitted.labels_, k)
     order = label_order(means)
     labels = np.argsort(order)[fitted.labels_]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import from_caller
 from .arrays import as_points, as_weights, check_magnitude
 from .dispatch import choose_backend
 from .kernels.backend import Array, FloatArray, Problem
@@ -140,6 +141,7 @@ def k_means(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
+    X, caller = from_caller(X, "X")
     values = as_points(X, "X")
     check_magnitude(values, "X")
     init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, values.shape[1])
@@ -160,5 +162,6 @@ def k_means(
         progress=progress,
     )
     warn_of(fit.run, max_iter)
-    result = (fit.run.centers, fit.labels, fit.run.inertia)
+    labels = caller.grid(fit.labels, dropped=1)
+    result = (caller.array(fit.run.centers), labels, fit.run.inertia)
     return (*result, fit.run.n_iter) if return_n_iter else result

@@ -1,0 +1,145 @@
+"""Arrays of other libraries: into NumPy without a copy, and results back into the caller's.
+
+No library is imported here: an array is known by its type's methods, and the library of
+an array that is given has been imported by its owner.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .kernels.backend import Array
+
+# Devices of DLPack whose memory NumPy can read: the CPU's, also where it is pinned.
+_HOST = (1, 3, 11)
+_CUDA = (2, 13)
+
+
+class Caller:
+    """Whoever gave an array: results are theirs in their own library and on their device.
+
+    This one gave what is NumPy's already, or a list or a frame, and takes NumPy's arrays.
+    """
+
+    def array(self, values: Any) -> Any:
+        """Result of any shape, without a copy where the library allows that."""
+        return values
+
+    def grid(self, values: Any, dropped: int | None) -> Any:
+        """Result that has the axes of what was given, but for one that was ``dropped``."""
+        return self.array(values)
+
+
+_NUMPY = Caller()
+
+
+@dataclass(frozen=True)
+class _Exchanging(Caller):
+    """Gave an array of a library that exchanges arrays by DLPack."""
+
+    given: Any
+
+    def array(self, values: Any) -> Any:
+        """See `Caller.array`."""
+        return _library(self.given).from_dlpack(values)
+
+
+@dataclass(frozen=True)
+class _Labelling(Caller):
+    """Gave an `xarray.DataArray`, around an array of another ``owner``."""
+
+    given: Any
+    owner: Caller
+
+    def array(self, values: Any) -> Any:
+        """See `Caller.array`."""
+        return self.owner.array(values)
+
+    def grid(self, values: Any, dropped: int | None) -> Any:
+        """See `Caller.grid`: with the dimensions, coordinates, attributes and name that stay."""
+        image = self.given
+        if dropped is not None:
+            image = image.isel({image.dims[dropped]: 0}, drop=True)
+        # The encoding is how a file stores the values: their type, scale and missing value.
+        return image.copy(data=self.array(values)).drop_encoding()
+
+
+def from_caller(values: Any, name: str) -> tuple[Any, Caller]:
+    """Array of any library in NumPy, sharing its memory, and whose it is.
+
+    What follows no protocol of arrays, such as a list or a frame, is left as it is; so are
+    arrays in a GPU's memory.
+
+    Raises
+    ------
+    TypeError
+        If the array is on another device, or NumPy has no such type.
+    """
+    kind = type(values)
+    if kind is np.ndarray or kind is list or isinstance(values, np.ndarray):
+        return values, _NUMPY
+    if is_data_array(values):
+        data, owner = from_caller(values.data, name)
+        return data, _Labelling(values, owner)
+    if not hasattr(kind, "__dlpack__"):
+        return values, _NUMPY
+    return (values if is_on_gpu(values) else _by_dlpack(values, name)), _Exchanging(values)
+
+
+def is_data_array(values: Any) -> bool:
+    """Whether this is an `xarray.DataArray`."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(values, xarray.DataArray)
+
+
+def is_on_gpu(values: Any) -> bool:
+    """Whether this is an array in the memory of a CUDA device."""
+    kind = type(values)
+    if kind is np.ndarray:
+        return False
+    if hasattr(values, "__cuda_array_interface__"):
+        return True
+    return hasattr(kind, "__dlpack_device__") and _device(values) in _CUDA
+
+
+def _device(values: Any) -> int:
+    return int(values.__dlpack_device__()[0])
+
+
+def _by_dlpack(values: Any, name: str) -> Array:
+    device = _device(values)
+    if device not in _HOST:
+        raise TypeError(
+            f"{name} is on a device that is neither the CPU nor CUDA (number {device} of"
+            f" DLPack's); move it to the CPU"
+        )
+    try:
+        return np.from_dlpack(values)
+    except (BufferError, RuntimeError) as error:
+        dtype = getattr(values, "dtype", "unknown")
+        raise TypeError(
+            f"{name} ({kind_of(values)} of {dtype}) cannot be read by DLPack: {error};"
+            " convert it to float32, and detach it from gradients"
+        ) from error
+
+
+def kind_of(values: Any) -> str:
+    """Type of an array in words."""
+    kind = type(values)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def _library(values: Any) -> Any:
+    """Module with the ``from_dlpack`` of an array's library."""
+    if hasattr(values, "__array_namespace__"):
+        return values.__array_namespace__()
+    # PyTorch and CuPy have it at the top; a subclass of their arrays may live elsewhere.
+    for kind in type(values).__mro__:
+        module = sys.modules.get(kind.__module__.partition(".")[0])
+        if hasattr(module, "from_dlpack"):
+            return module
+    raise TypeError(f"the library of {kind_of(values)} has no from_dlpack; convert it to NumPy")
