@@ -14,6 +14,9 @@ import numpy as np
 
 from .kernels.backend import Array
 
+# What the dimension of the channels is called in files, by the libraries that read them.
+_CHANNELS = ("band", "bands", "c", "channel", "channels", "rgb", "rgba")
+
 # Devices of DLPack whose memory NumPy can read: the CPU's, also where it is pinned.
 _HOST = (1, 3, 11)
 _CUDA = (2, 13)
@@ -37,7 +40,7 @@ class Caller:
 _NUMPY = Caller()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Exchanging(Caller):
     """Gave an array of a library that exchanges arrays by DLPack."""
 
@@ -48,7 +51,7 @@ class _Exchanging(Caller):
         return _library(self.given).from_dlpack(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Labelling(Caller):
     """Gave an `xarray.DataArray`, around an array of another ``owner``."""
 
@@ -94,6 +97,35 @@ def is_data_array(values: Any) -> bool:
     """Whether this is an `xarray.DataArray`."""
     xarray = sys.modules.get("xarray")
     return xarray is not None and isinstance(values, xarray.DataArray)
+
+
+def axis_named(image: Any, channel_axis: Any) -> Any:
+    """``channel_axis`` for an image whose dimensions have names, by which it may be given.
+
+    Raises
+    ------
+    ValueError
+        If there is no such dimension.
+    """
+    if not is_data_array(image) or not isinstance(channel_axis, str):
+        return channel_axis
+    dims = list(image.dims)
+    if channel_axis in dims:
+        return dims.index(channel_axis)
+    if channel_axis == "auto":
+        known = [i for i, dim in enumerate(dims) if str(dim).lower() in _CHANNELS]
+        return known[0] if len(known) == 1 and len(dims) > 2 else channel_axis
+    names = ", ".join(repr(dim) for dim in dims)
+    raise ValueError(
+        f"channel_axis={channel_axis!r} is no dimension of the image, whose dimensions are {names}"
+    )
+
+
+def like_image(mask: Any, image: Any) -> Any:
+    """Mask with its dimensions in the image's order, where both have names for them."""
+    if not is_data_array(mask) or not is_data_array(image):
+        return mask
+    return mask.transpose(*[dim for dim in image.dims if dim in mask.dims], ...)
 
 
 def is_on_gpu(values: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .array_libraries import axis_named, from_caller, like_image
 from .color import label_order
 from .counterpart import counterpart
 from .dispatch import choose_backend
@@ -226,6 +227,8 @@ def compare(
         raise ValueError(f"n_clusters must be a number to compare methods, got {n_clusters!r}")
     # Read and drawn once, so that methods and their repeated runs get the same.
     image, mask = read_files(image, mask)
+    channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
+    image, _ = from_caller(image, "image")
     if random_state is None:
         random_state = int(np.random.default_rng().integers(2**31))
     pixels = as_pixels(image, channel_axis, mask, nodata).upright()

@@ -26,13 +26,13 @@ class Labelled:
     those of the model's image; ``distances`` those of the pixels to their centres.
     """
 
-    labels: Array
+    labels: Any
     start_label: int
     backend: str
     reason: str
     foreground: float | None = None
     match: str | None = None
-    distances: Array | None = None
+    distances: Any = None
 
 
 def choose_start_label(start_label: Any, may_leave_out: bool, n_left_out: int) -> int:

@@ -100,12 +100,12 @@ class Model:
         backend: str = "auto",
         n_threads: int | None = None,
         callback: Callback | None = None,
-    ) -> Array:
+    ) -> Any:
         """Label every pixel of an image with its nearest centre.
 
         Parameters
         ----------
-        image : array_like, path or Image
+        image : array_like, DataArray, path or Image
             Image of as many channels as the fitted one, by the same rule for the
             axis of channels.
         mask, nodata, foreground, backend, n_threads, callback
@@ -120,8 +120,9 @@ class Model:
 
         Returns
         -------
-        ndarray of the image's grid
-            Labels by the fitted image's rule, in the smallest unsigned type: where
+        array of the image's grid
+            Labels, in the library of the image (a DataArray keeps its coordinates). They
+            go by the fitted image's rule, in the smallest unsigned type: where
             pixels can be left out they are 0 and the clusters count from 1.
 
         Raises
@@ -184,9 +185,9 @@ class Model:
             away = pixel_distances(
                 pixels, labels, self.space_centers, first, forward=forward, progress=progress
             )
-            distances = pixels.to_grid(away, np.nan)
+            distances = pixels.result(away, np.nan)
         return Labelled(
-            pixels.to_grid(labels), first, choice.backend.name, choice.reason, threshold, match,
+            pixels.result(labels), first, choice.backend.name, choice.reason, threshold, match,
             distances,
         )  # fmt: skip
 

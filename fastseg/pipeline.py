@@ -11,7 +11,7 @@ from .foreground import keep_foreground
 from .kernels.backend import Problem
 from .labelling import choose_start_label, label_pixels
 from .methods import DEFAULT_INIT
-from .pixels import as_pixels
+from .pixels import Pixels, as_pixels
 from .progress import Callback, Clock, Progress
 from .segmentation import Segmentation
 from .summary import count_pixels
@@ -45,10 +45,11 @@ def segment(
 
     Parameters
     ----------
-    image : array_like, path, sequence of paths or Image
+    image : array_like, DataArray, path, sequence of paths or Image
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
-        float64 are computed on as they are. Of a file, alpha 0 is left out; the
-        files of a sequence are the channels of one image.
+        float64 are computed on as they are, arrays of other libraries in place (by
+        DLPack). Of a file, alpha 0 is left out; the files of a sequence are the
+        channels of one image.
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
@@ -79,10 +80,11 @@ def segment(
     foreground : "auto", optional
         Leave out what is not brighter than Otsu's threshold, such as the air around a
         head. For one channel.
-    channel_axis : "auto", int or None
-        Axis of the channels. "auto" takes a two-dimensional array for grey, and
-        the last of three or more axes for channels when it is at most 16 long.
-        None: no channels, every element is a pixel.
+    channel_axis : "auto", int, str or None
+        Axis of the channels, or the name of a DataArray's dimension. "auto" takes a
+        two-dimensional array for grey, and the last of three or more axes for channels
+        when it is at most 16 long; of a DataArray the dimension called "band", "channel"
+        or "c". None: no channels, every element is a pixel.
     color_space : {"rgb", "lab", "oklab", "linear"}
         Space in which distances are taken: the image's own channels, whatever they
         are, or CIELAB, Oklab or linear light of an sRGB picture (uint8, uint16, or
@@ -190,9 +192,9 @@ def segment(
         channel_axis=pixels.channel_axis,
         start_label=first_label,
         color_space=color_space,
-        axis_rule=_axis_rule(channel_axis),
+        axis_rule=_axis_rule(channel_axis, pixels),
         fixed_start=start_label is not None,
-        labels=pixels.to_grid(labels),
+        labels=pixels.result(labels),
         n_left_out=pixels.n_left_out,
         backend=choice.backend.name,
         reason=choice.reason,
@@ -201,6 +203,8 @@ def segment(
     )
 
 
-def _axis_rule(channel_axis: Any) -> int | str | None:
+def _axis_rule(channel_axis: Any, pixels: Pixels) -> int | str | None:
     """Rule by which `predict` finds the channels of another image."""
-    return channel_axis if channel_axis is None or channel_axis == "auto" else int(channel_axis)
+    if channel_axis is None or channel_axis == "auto":
+        return channel_axis  # type: ignore[no-any-return]
+    return pixels.channel_axis if isinstance(channel_axis, str) else int(channel_axis)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import Caller, axis_named, from_caller, like_image
 from .arrays import check_finite, check_magnitude, native, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
@@ -21,7 +22,8 @@ class Pixels:
     ``values`` (n, channels) are those kept, in the grid's order; ``kept`` is a bool
     array of the grid, or None when nothing can be left out. Where ``turned`` both go
     by the grid with its axes reversed. ``scale`` is by what the values stand for those
-    meant, and ``has_background`` says that the image keeps label 0 free.
+    meant, and ``has_background`` says that the image keeps label 0 free. ``caller`` gave
+    the image.
     """
 
     values: Array
@@ -32,6 +34,7 @@ class Pixels:
     turned: bool = False
     scale: Scale | None = None
     has_background: bool = False
+    caller: Caller = Caller()  # noqa: RUF009
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -63,6 +66,10 @@ class Pixels:
             full = np.full(self.layout, empty, labels.dtype)
             full[self.kept] = labels
         return full.T if self.turned else full
+
+    def result(self, labels: Array, empty: float = 0) -> Any:
+        """What `to_grid` gives, in the library of whoever gave the image."""
+        return self.caller.grid(self.to_grid(labels, empty), self.channel_axis)
 
     def upright(self) -> Pixels:
         """Pixels in the grid's order, and in the units that are meant."""
@@ -98,6 +105,8 @@ def as_pixels(
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
             channel_axis = image.channel_axis
         image = image.pixels
+    channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
+    image, caller = from_caller(image, "image")
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
     array = np.asarray(image)
@@ -130,7 +139,7 @@ def as_pixels(
     check_finite(values, "image")
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
-    return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+    return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None, caller)
 
 
 def those_kept(
@@ -192,6 +201,7 @@ def both(a: Array | None, b: Array | None) -> Array | None:
 def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
+    mask, _ = from_caller(mask, "mask")
     refuse_gpu(mask, "mask")
     array = np.asarray(mask)
     if array.shape != grid:

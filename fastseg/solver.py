@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import from_caller
 from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
 from .kernels.backend import Array, Assignable, Backend, FloatArray, Partials, Points, Tick
 from .progress import Progress
@@ -187,6 +188,7 @@ def check_not_negative(name: str, value: Any) -> None:
 
 def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
     """Centres (n_clusters, n_features) float64, from an array-like."""
+    centers, _ = from_caller(centers, "init")
     try:
         array = np.array(centers, dtype=np.float64, order="C")
     except (TypeError, ValueError):
