@@ -47,8 +47,14 @@ class _Exchanging(Caller):
     given: Any
 
     def array(self, values: Any) -> Any:
-        """See `Caller.array`."""
-        return _library(self.given).from_dlpack(values)
+        """See `Caller.array`; what was computed on the host goes to the caller's device."""
+        library = _library(self.given)
+        if type(values) is not np.ndarray or not is_on_gpu(self.given):
+            return library.from_dlpack(values)
+        if library.__name__.startswith("cupy"):
+            with self.given.device:
+                return library.asarray(values)
+        return library.asarray(values, device=self.given.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,11 +17,12 @@ from sklearn.base import (
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .array_libraries import Caller, from_caller
+from .array_libraries import Caller, from_caller, is_on_gpu
 from .arrays import as_weights, check_magnitude, is_plain, refuse_gpu
 from .counterpart import check_shared_parameters, check_sparse_backend, fitted, unfitted
 from .dispatch import choose_backend
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem
+from .resident import rows_there
 
 # Integers of up to 16 bits are clustered as they are; others become float64.
 _DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
@@ -57,7 +59,9 @@ class BaseKMeans(
             if X.shape[1] == self.n_features_in_:
                 plain: Array = X
                 return plain
-        refuse_gpu(X, "X")
+        if is_on_gpu(X):
+            there = rows_there(X, "X")
+            return validate_data(self, there, reset=reset, skip_check_array=True)
         options = {"order": "C", "accept_sparse": "csr", "accept_large_sparse": False}
         if issparse(X):
             check_sparse_backend(self.backend)
@@ -87,8 +91,11 @@ class BaseKMeans(
         if len(rows) < self.n_clusters:
             raise ValueError(f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}.")
 
-    def _backend_for(self, rows: Array, n_clusters: int) -> Backend:
-        problem = Problem(rows.shape[0], rows.shape[1], n_clusters, rows.dtype.name)
+    def _backend_for(self, rows: Any, n_clusters: int, n_points: int | None = None) -> Backend:
+        """Backend for rows, or for so many of them at a time."""
+        problem = Problem.of(rows, n_clusters)
+        if n_points is not None:
+            problem = replace(problem, n_points=n_points)
         return choose_backend(problem, self.backend).backend
 
     def _centers(self) -> FloatArray:
@@ -147,6 +154,7 @@ class BaseKMeans(
         """
         check_is_fitted(self)
         X, caller = from_caller(X, "X")
+        refuse_gpu(X, "X")
         rows = self._rows(X, dtype=[np.float64, np.float32])
         distances = euclidean_distances(rows, self.cluster_centers_)
         return caller.array(distances.astype(rows.dtype, copy=False))

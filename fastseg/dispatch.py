@@ -74,11 +74,15 @@ def _named(problem: Problem, name: str) -> Choice:
 
 
 def _reason_against(problem: Problem, name: str) -> str | None:
+    if problem.on_device and name == "cpu":
+        return "the values are in a GPU's memory; use cupy.asnumpy, or backend='cuda'"
     backend = backend_named(name)
     return backend.unavailable() or backend.reason_against(problem)
 
 
 def _cheapest(problem: Problem) -> Choice:
+    if problem.on_device:
+        return Choice(_named(problem, "cuda").backend, "the values are in the GPU's memory")
     calibration = kept_calibration()
     if isinstance(calibration, Calibration):
         costs = {

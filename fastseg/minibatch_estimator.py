@@ -153,7 +153,7 @@ class MiniBatchKMeans(BaseKMeans):
             return self._keep_sparse(rows, self._fit_sparse(rows, sample_weight))
         init, plan = self._plan(rows)
         weights = as_weights(sample_weight, len(rows))
-        backend = self._backend_for(rows[: plan.batch_size], self.n_clusters)
+        backend = self._backend_for(rows, self.n_clusters, plan.batch_size)
         fit = fit_batches(
             rows,
             weights,

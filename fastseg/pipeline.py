@@ -13,6 +13,7 @@ from .labelling import choose_start_label, label_pixels
 from .methods import DEFAULT_INIT
 from .pixels import Pixels, as_pixels
 from .progress import Callback, Clock, Progress
+from .resident import refuse_there
 from .segmentation import Segmentation
 from .summary import count_pixels
 
@@ -154,10 +155,10 @@ def segment(
     )  # fmt: skip
     asked.check()
     progress = Progress(callback)
-    pixels = as_pixels(image, channel_axis, mask, nodata)
-    n, d = pixels.values.shape
-    task = asked.of(pixels.dtype, d)
-    choice = choose_backend(Problem(n, d, task.n_most, pixels.values.dtype.name), backend)
+    pixels = as_pixels(image, channel_axis, mask, nodata, resident=True)
+    refuse_there(pixels.values, foreground=foreground)
+    task = asked.of(pixels.dtype, pixels.values.shape[1])
+    choice = choose_backend(Problem.of(pixels.values, task.n_most), backend)
 
     clock = Clock()
     pixels, threshold = keep_foreground(
@@ -167,6 +168,10 @@ def segment(
     stored, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
+    refuse_there(
+        stored, color_space=color_space != "rgb", standardize=standardize,
+        keep_profile=keep_profile, method=method == "ward", n_clusters=task.auto,
+    )  # fmt: skip
     # Stored integers are counted and looked up as such; what is scaled, to float64, are
     # their distinct values alone, so that centres and labels are those of the scaled image.
     fitted = fit_clusters(
