@@ -29,7 +29,7 @@ LAYERS = [
     ["sweep", "model_file"],
     ["fitting"],
     ["model", "estimator", "minibatch_estimator"],
-    ["segmentation", "patching"],
+    ["segmentation", "patching", "semi_supervised"],
     ["streamed_fit", "streamed_labels"],
     ["pipeline", "distances", "components", "streaming", "streamed_predict"],
     ["specks"],
