@@ -6,13 +6,14 @@ an array that is given has been imported by its owner.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .kernels.backend import Array
+from .kernels.backend import DTYPES, Array
 
 # What the dimension of the channels is called in files, by the libraries that read them.
 _CHANNELS = ("band", "bands", "c", "channel", "channels", "rgb", "rgba")
@@ -141,7 +142,10 @@ def is_on_gpu(values: Any) -> bool:
         return False
     if hasattr(values, "__cuda_array_interface__"):
         return True
-    return hasattr(kind, "__dlpack_device__") and _device(values) in _CUDA
+    # Arrays without memory, such as those that are traced, say nothing of a device.
+    with contextlib.suppress(AttributeError, RuntimeError, ValueError):
+        return hasattr(kind, "__dlpack_device__") and _device(values) in _CUDA
+    return False
 
 
 def _device(values: Any) -> int:
@@ -149,20 +153,20 @@ def _device(values: Any) -> int:
 
 
 def _by_dlpack(values: Any, name: str) -> Array:
-    device = _device(values)
-    if device not in _HOST:
-        raise TypeError(
-            f"{name} is on a device that is neither the CPU nor CUDA (number {device} of"
-            f" DLPack's); move it to the CPU"
-        )
     try:
-        return np.from_dlpack(values)
-    except (BufferError, RuntimeError) as error:
-        dtype = getattr(values, "dtype", "unknown")
+        device = _device(values)
+        if device in _HOST:
+            return np.from_dlpack(values)
+    except (AttributeError, BufferError, RuntimeError, ValueError) as error:
+        dtype = getattr(values, "dtype", "no type")
         raise TypeError(
-            f"{name} ({kind_of(values)} of {dtype}) cannot be read by DLPack: {error};"
-            " convert it to float32, and detach it from gradients"
+            f"{name} ({kind_of(values)} of {dtype}) cannot be read by DLPack: {error}; give a dense"
+            f" array of numbers, of {', '.join(DTYPES)}, detached from gradients and traces"
         ) from error
+    raise TypeError(
+        f"{name} is on a device that is neither the CPU nor CUDA (number {device} of DLPack's);"
+        " move it to the CPU"
+    )
 
 
 def kind_of(values: Any) -> str:

@@ -371,12 +371,29 @@ class TestRefusals:
         with pytest.raises(TypeError, match=r"X \(jaxlib\.ArrayImpl of bfloat16\) cannot be read"):
             call(jnp.zeros((4, 3), jnp.bfloat16))
 
+    def test_of_arrays_that_are_traced(self):
+        with pytest.raises(TypeError, match=r"image \(jax\.\w+ of float32\) cannot .* traces"):
+            jax.jit(lambda image: fastseg.segment(image, 2).labels)(jnp.eye(9))
+
     @pytest.mark.torch
-    def test_of_tensors_with_gradients(self):
+    @pytest.mark.parametrize("options", [{"requires_grad": True}, {"device": "meta"}])
+    def test_of_tensors_without_plain_values(self, options):
         import torch
 
-        with pytest.raises(TypeError, match=r"torch\.Tensor of torch\.float32.*detach"):
-            fastseg.k_means(torch.zeros(4, 3, requires_grad=True), 2)
+        with pytest.raises(
+            TypeError, match=r"X \(torch\.Tensor of torch\.float32\) cannot be read"
+        ):
+            fastseg.k_means(torch.zeros(4, 3, **options), 2)
+
+    @pytest.mark.torch
+    @pytest.mark.parametrize("turn", [lambda t: t.permute(1, 2, 0)[::2], lambda t: t[0].T])
+    def test_views_of_tensors_are_taken(self, image, turn):
+        import torch
+
+        view = turn(torch.tensor(np.moveaxis(image, -1, 0).copy()))
+        labels = fastseg.segment(view, 3, random_state=0).labels
+        expected = fastseg.segment(np.ascontiguousarray(view.numpy()), 3, random_state=0).labels
+        np.testing.assert_array_equal(labels.numpy(), expected)
 
 
 def test_no_library_is_imported_for_an_array():

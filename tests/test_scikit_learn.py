@@ -12,6 +12,7 @@ import scipy.sparse
 import sklearn.cluster
 import test_estimator
 import test_minibatch
+from cuda_backends import emulated, needs_compiler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import _kmeans as home
@@ -20,6 +21,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
 
 import fastseg
+from fastseg import dispatch
 
 NAMES = ["KMeans", "MiniBatchKMeans"]
 
@@ -118,6 +120,20 @@ def test_labels_are_what_predict_says_of_the_same_points(name, problem):
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(points))
     distances = ((points[:, None].astype(np.float64) - estimator.cluster_centers_) ** 2).sum(axis=2)
     np.testing.assert_array_equal(estimator.labels_, distances.argmin(axis=1))
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore:Number of distinct", "ignore:.*before it converged")
+@pytest.mark.parametrize("name", NAMES)
+@given(problem=problems())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_so_they_are_on_the_cuda_backend(name, problem):
+    points, weights, options = problem
+    cuda, named = emulated()[0], dispatch.backend_named
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "backend_named", lambda n: cuda if n == "cuda" else named(n))
+        model = getattr(fastseg, name)(**options, backend="cuda").fit(points, None, weights)
+        np.testing.assert_array_equal(model.labels_, model.predict(points))
 
 
 class TestSparse:
