@@ -159,7 +159,7 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
     _check_axes(shape)
     axis = _axis_of(shape, channel_axis, n_channels)
     if axis is not None:
-        array = array.transpose([a for a in range(len(shape)) if a != axis] + [axis])
+        array = array.transpose(*[a for a in range(len(shape)) if a != axis], axis)
         shape = tuple(array.shape)
     grid = shape if axis is None else shape[:-1]
     values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
