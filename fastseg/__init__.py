@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .solver import ConvergenceWarning
     from .specks import remove_specks
     from .streamed_predict import FileLabels, predict_file
-    from .streaming import FileSegmentation, fit_files, segment_file
+    from .streaming import FileModel, FileSegmentation, fit_files, segment_file
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,7 @@ _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "FileLabels": "streamed_predict",
+    "FileModel": "streaming",
     "FileOptions": "file_options",
     "FileSegmentation": "streaming",
     "KMeans": "estimator",
@@ -69,6 +70,7 @@ __all__ = [
     "Comparison",
     "ConvergenceWarning",
     "FileLabels",
+    "FileModel",
     "FileOptions",
     "FileSegmentation",
     "KMeans",
