@@ -10,8 +10,9 @@ from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from .arrays import as_weights
 from .base_estimator import BaseKMeans
 from .functional import fit_rows
+from .parameters import check_parameters
 from .progress import Progress
-from .solver import ConvergenceWarning, check_parameters, warn_of
+from .solver import ConvergenceWarning, warn_of
 
 
 class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]

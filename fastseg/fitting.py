@@ -22,9 +22,9 @@ from .methods import (
     mean_values,
     measure,
 )
+from .parameters import Init, check_parameters
 from .progress import Clock, Progress
 from .resident import value_range
-from .solver import Init, check_parameters
 from .standardizing import Standardized, check_standardize, moments
 from .summary import check_distinct
 from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters

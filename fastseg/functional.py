@@ -11,9 +11,10 @@ from .array_libraries import from_caller, is_on_gpu
 from .arrays import as_points, as_weights, check_magnitude
 from .dispatch import choose_backend
 from .kernels.backend import FloatArray, Problem
+from .parameters import check_parameters
 from .progress import Callback, Progress
 from .resident import empty_beside, rows_there
-from .solver import Draws, Run, check_parameters, fit_points, warn_of
+from .solver import Draws, Run, fit_points, warn_of
 from .summary import summarize
 
 

@@ -14,8 +14,8 @@ from .base_estimator import BaseKMeans
 from .init_centers import Generator, check_random_state
 from .kernels.backend import Array, Backend, FloatArray
 from .minibatch import Plan, Put, RowDraws, RunningMeans, draw_start, fit_batches, label_rows
+from .parameters import Init, check_parameters
 from .progress import Progress
-from .solver import Init, check_parameters
 
 
 class MiniBatchKMeans(BaseKMeans):

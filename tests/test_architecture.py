@@ -16,7 +16,7 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["array_libraries"],
-    ["arrays", "memory", "progress", "io"],
+    ["arrays", "memory", "parameters", "progress", "io"],
     ["costs"],
     ["drawing", "dispatch", "init_centers", "color", "validity"],
     ["resident"],
