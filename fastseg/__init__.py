@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .functional import k_means
     from .minibatch_estimator import MiniBatchKMeans
     from .model import Model, load_model
+    from .patching import patch_sklearn, unpatch_sklearn
     from .pipeline import segment
     from .progress import Stopped
     from .report_picture import report
@@ -55,12 +56,14 @@ _HOMES = {
     "k_means": "functional",
     "load_model": "model",
     "objects": "components",
+    "patch_sklearn": "patching",
     "predict_file": "streamed_predict",
     "remove_specks": "specks",
     "report": "report_picture",
     "scan": "choosing_k",
     "segment": "pipeline",
     "segment_file": "streaming",
+    "unpatch_sklearn": "patching",
 }
 
 __all__ = [
@@ -86,12 +89,14 @@ __all__ = [
     "k_means",
     "load_model",
     "objects",
+    "patch_sklearn",
     "predict_file",
     "remove_specks",
     "report",
     "scan",
     "segment",
     "segment_file",
+    "unpatch_sklearn",
 ]
 
 # Python started in the root of a checkout imports this folder, where the

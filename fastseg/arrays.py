@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import from_caller, is_on_gpu
 from .kernels.backend import DTYPES, Array, FloatArray
 
 # Values looked at in one go, so that checks take little memory beside the data.
@@ -16,7 +17,7 @@ _LARGEST = 1e140
 
 def refuse_gpu(values: Any, name: str) -> None:
     """Raise TypeError for an array in a GPU's memory."""
-    if hasattr(values, "__cuda_array_interface__"):
+    if is_on_gpu(values):
         raise TypeError(
             f"{name} is in a GPU's memory, which is not supported here; use"
             f" cupy.asnumpy({name}), and backend='cuda' to compute on the GPU"
@@ -114,11 +115,14 @@ def as_points(X: Any, name: str) -> Array:
         plain: Array = X
         return plain
     if hasattr(X, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix, which is not supported; use {name}.toarray()")
+        raise TypeError(
+            f"{name} is a sparse matrix, which is not supported here; use {name}.toarray(), or"
+            " fastseg.KMeans"
+        )
     refuse_gpu(X, name)
     array = np.asarray(X)
     if array.dtype.kind == "O":
-        array = array.astype(np.float64)
+        array = _numbers(array, name)
     if array.ndim != 2:
         raise ValueError(
             f"{name} must have 2 dimensions (points, features), got shape {array.shape};"
@@ -131,10 +135,22 @@ def as_points(X: Any, name: str) -> Array:
     return values
 
 
+def _numbers(array: Array, name: str) -> FloatArray:
+    """Objects, such as those of a frame of several types, as float64."""
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} holds what is no number ({error}); leave out such columns, and fill or drop"
+            " missing values"
+        ) from error
+
+
 def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
     """Weights (n,) float64, or None."""
     if sample_weight is None:
         return None
+    sample_weight, _ = from_caller(sample_weight, "sample_weight")
     refuse_gpu(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64, order="C")
     if weights.ndim == 0:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -15,9 +17,12 @@ from sklearn.base import (
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .array_libraries import Caller, from_caller, is_on_gpu
 from .arrays import as_weights, check_magnitude, is_plain, refuse_gpu
+from .counterpart import check_shared_parameters, check_sparse_backend, fitted, unfitted
 from .dispatch import choose_backend
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem
+from .resident import rows_there
 
 # Integers of up to 16 bits are clustered as they are; others become float64.
 _DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
@@ -37,35 +42,60 @@ class BaseKMeans(
     n_threads: int | None
     n_features_in_: int
     cluster_centers_: FloatArray
-    labels_: Array
+    labels_: Any
+
+    # The class of scikit-learn with this interface.
+    _counterpart: ClassVar[str]
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters of X."""
 
-    def _rows(self, X: Any, *, reset: bool = False, dtype: Any = _DTYPES) -> Array:
-        """X as C-contiguous rows; with ``reset`` its features are those to come again."""
+    def _rows(self, X: Any, *, reset: bool = False, dtype: Any = _DTYPES) -> Any:
+        """X as C-contiguous rows, or CSR; with ``reset`` its features are those to come again."""
         if dtype is _DTYPES and is_plain(X) and not hasattr(self, "feature_names_in_"):
             if reset:
                 self.n_features_in_ = X.shape[1]
             if X.shape[1] == self.n_features_in_:
                 plain: Array = X
                 return plain
-        refuse_gpu(X, "X")
-        rows: Array = validate_data(self, X, dtype=dtype, order="C", reset=reset)
-        return rows
+        if is_on_gpu(X):
+            there = rows_there(X, "X")
+            return validate_data(self, there, reset=reset, skip_check_array=True)
+        options = {"order": "C", "accept_sparse": "csr", "accept_large_sparse": False}
+        if issparse(X):
+            check_sparse_backend(self.backend)
+            dtype = np.float64
+        return validate_data(self, X, dtype=dtype, reset=reset, **options)
 
-    def _rows_to_fit(self, X: Any, *, reset: bool = True) -> Array:
+    def _rows_to_fit(self, X: Any, *, reset: bool = True) -> tuple[Any, Caller]:
+        """Rows of X, once the parameters are known to be right, and whose they are."""
+        check_shared_parameters(self, self._counterpart)
+        X, caller = from_caller(X, "X")
         rows = self._rows(X, reset=reset)
-        check_magnitude(rows, "X")
-        return rows
+        if not issparse(rows):
+            check_magnitude(rows, "X")
+        return rows, caller
+
+    def _fit_sparse(self, rows: Any, sample_weight: Any) -> Any:
+        """Fit to sparse rows as scikit-learn does, whose fitted estimator is returned."""
+        theirs = unfitted(self, self._counterpart).fit(rows, sample_weight=sample_weight)
+        self.cluster_centers_ = theirs.cluster_centers_
+        self.inertia_ = theirs.inertia_
+        self.n_iter_ = theirs.n_iter_
+        self.backend_ = "scikit-learn"
+        self._n_features_out = len(self.cluster_centers_)
+        return theirs
 
     def _check_enough(self, rows: Array) -> None:
         if len(rows) < self.n_clusters:
             raise ValueError(f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}.")
 
-    def _backend_for(self, rows: Array, n_clusters: int) -> Backend:
-        problem = Problem(rows.shape[0], rows.shape[1], n_clusters, rows.dtype.name)
+    def _backend_for(self, rows: Any, n_clusters: int, n_points: int | None = None) -> Backend:
+        """Backend for rows, or for so many of them at a time."""
+        problem = Problem.of(rows, n_clusters)
+        if n_points is not None:
+            problem = replace(problem, n_points=n_points)
         return choose_backend(problem, self.backend).backend
 
     def _centers(self) -> FloatArray:
@@ -78,56 +108,58 @@ class BaseKMeans(
             )
         return centers
 
-    def _put(self, X: Any, sample_weight: Any = None) -> tuple[Points, FloatArray]:
-        """Points to compare with the centres, and the centres in float64."""
-        check_is_fitted(self)
-        rows = self._rows(X)
-        centers = self._centers()
+    def _put(self, rows: Array, centers: FloatArray, sample_weight: Any = None) -> Points:
+        """Rows where they are compared with the centres."""
         weights = as_weights(sample_weight, len(rows))
         backend = self._backend_for(rows, len(centers))
-        return backend.put(rows, weights, n_threads=self.n_threads), centers
+        return backend.put(rows, weights, n_threads=self.n_threads)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """Index of the nearest centre of each point.
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
             Points.
 
         Returns
         -------
-        ndarray of shape (n_samples,), int32
-            Labels; the lowest index wins a tie.
+        array of shape (n_samples,), int32
+            Labels, in the library of X; the lowest index wins a tie.
         """
-        points, centers = self._put(X)
-        return points.assign(centers)
+        check_is_fitted(self)
+        X, caller = from_caller(X, "X")
+        rows, centers = self._rows(X), self._centers()
+        if issparse(rows):
+            return fitted(self, self._counterpart, centers).predict(rows)
+        return caller.grid(self._put(rows, centers).assign(centers), dropped=1)
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit to X and return the labels of its points; the arguments are those of `fit`."""
         fitted = self.fit(X, sample_weight=sample_weight)
         return fitted.labels_ if hasattr(fitted, "labels_") else fitted.predict(X)
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: Any) -> Any:
         """Euclidean distances of points to the centres.
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
             Points.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_clusters)
-            Distances, in float32 for float32 input and else in float64.
+        array of shape (n_samples, n_clusters)
+            Distances, in float32 for float32 input and else in float64, in the library of X.
         """
         check_is_fitted(self)
+        X, caller = from_caller(X, "X")
+        refuse_gpu(X, "X")
         rows = self._rows(X, dtype=[np.float64, np.float32])
         distances = euclidean_distances(rows, self.cluster_centers_)
-        typed: Array = distances.astype(rows.dtype, copy=False)
-        return typed
+        return caller.array(distances.astype(rows.dtype, copy=False))
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit to X and return `transform` of it; the arguments are those of `fit`."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
@@ -136,7 +168,7 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
             Points.
         y : None
             Not used.
@@ -148,10 +180,16 @@ class BaseKMeans(
         float
             Minus the weighted sum of squared distances to the nearest centre.
         """
-        points, centers = self._put(X, sample_weight)
-        return -points.accumulate(centers).inertia
+        check_is_fitted(self)
+        X, _ = from_caller(X, "X")
+        rows, centers = self._rows(X), self._centers()
+        if issparse(rows):
+            theirs = fitted(self, self._counterpart, centers)
+            return float(theirs.score(rows, sample_weight=sample_weight))
+        return -self._put(rows, centers, sample_weight).accumulate(centers).inertia
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = self.backend == "auto"
         return tags

@@ -18,9 +18,9 @@ from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .kernels.backend import FloatArray, Problem
 from .methods import DEFAULT_INIT
+from .parameters import check_parameters
 from .pixels import as_pixels
 from .progress import Callback, Progress
-from .solver import check_parameters
 from .standardizing import Standardized, check_standardize, moments
 from .summary import check_distinct, count_pixels
 from .sweep import AUTO_RANGE, check_named_init, choose, solve_all

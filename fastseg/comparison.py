@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .array_libraries import axis_named, from_caller, like_image
 from .color import label_order
+from .counterpart import counterpart
 from .dispatch import choose_backend
 from .drawing import check_plot, new_figure, save_figure
 from .foreground import keep_foreground
@@ -225,6 +227,8 @@ def compare(
         raise ValueError(f"n_clusters must be a number to compare methods, got {n_clusters!r}")
     # Read and drawn once, so that methods and their repeated runs get the same.
     image, mask = read_files(image, mask)
+    channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
+    image, _ = from_caller(image, "image")
     if random_state is None:
         random_state = int(np.random.default_rng().integers(2**31))
     pixels = as_pixels(image, channel_axis, mask, nodata).upright()
@@ -310,11 +314,9 @@ def _too_many(pixels: Pixels, backend: Backend, n_threads: int | None) -> bool:
 
 def _sklearn(pixels: Pixels, like: Segmentation, random_state: int | None) -> Segmentation:
     """What scikit-learn finds on every pixel, in the form of another result."""
-    from sklearn.cluster import KMeans
-
     k = like.n_clusters
     inside = like.space.forward(pixels.values)
-    fitted = KMeans(k, random_state=random_state).fit(inside.astype(np.float64))
+    fitted = counterpart("KMeans")(k, random_state=random_state).fit(inside.astype(np.float64))
     means = mean_values(pixels.values, None, fitted.labels_, k)
     order = label_order(means)
     labels = np.argsort(order)[fitted.labels_]

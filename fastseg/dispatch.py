@@ -70,10 +70,14 @@ def _named(problem: Problem, name: str) -> Choice:
 
 
 def _reason_against(problem: Problem, name: str) -> str | None:
+    if problem.on_device and name != "cuda":
+        return "the values are in a GPU's memory; use cupy.asnumpy, or backend='cuda'"
     return _unavailable(name) or backend_named(name).reason_against(problem)
 
 
 def _cheapest(problem: Problem) -> Choice:
+    if problem.on_device:
+        return Choice(_named(problem, "cuda").backend, "the values are in the GPU's memory")
     calibration = kept_calibration()
     if isinstance(calibration, Calibration):
         costs = {

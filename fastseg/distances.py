@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .kernels.backend import Array
 from .model import Model
 
 
-def distance_map(image: Any, model: Model, **options: Any) -> Array:
+def distance_map(image: Any, model: Model, **options: Any) -> Any:
     """Distance of every pixel of an image to the nearest centre of a model.
 
     Large distances are outliers: pixels unlike all that the model was fitted to.
 
     Parameters
     ----------
-    image : array_like, path or Image
+    image : array_like, DataArray, path or Image
         Image as for `Model.predict`.
     model : Model
         Fitted clusters, such as the result of `segment` on a healthy scan.
@@ -25,8 +24,9 @@ def distance_map(image: Any, model: Model, **options: Any) -> Array:
 
     Returns
     -------
-    ndarray of the image's grid, float32
-        Euclidean distances, in image units or in those of the colour space or
+    array of the image's grid, float32
+        Euclidean distances, in the library of the image (a DataArray keeps its
+        coordinates). They are in image units or in those of the colour space or
         standardized channels that the model was fitted in. NaN where pixels are left
         out.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from .arrays import as_weights
 from .base_estimator import BaseKMeans
 from .functional import fit_rows
+from .parameters import check_parameters
 from .progress import Progress
-from .solver import ConvergenceWarning, check_parameters, warn_of
+from .solver import ConvergenceWarning, warn_of
 
 
 class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]
@@ -55,8 +57,8 @@ class KMeans(BaseKMeans):
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         Centres in float64, for float32 input too: rounded centres would label points
         near a border otherwise than float64 does.
-    labels_ : ndarray of shape (n_samples,), int32
-        Cluster of each point; equal to ``predict(X)``.
+    labels_ : array of shape (n_samples,), int32
+        Cluster of each point, in the library of X; equal to ``predict(X)``.
     inertia_ : float
         Weighted sum of squared distances to the nearest centre.
     n_iter_ : int
@@ -66,8 +68,10 @@ class KMeans(BaseKMeans):
     feature_names_in_ : ndarray of str
         Names of the features, where X has them.
     backend_ : str
-        Backend that computed the fit.
+        Backend that computed the fit; "scikit-learn" for sparse points.
     """
+
+    _counterpart = "KMeans"
 
     def __init__(
         self,
@@ -101,8 +105,8 @@ class KMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Points.
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+            Points. Sparse ones, with ``backend="auto"``, are clustered by scikit-learn.
         y : None
             Not used.
         sample_weight : array_like of shape (n_samples,), optional
@@ -118,9 +122,11 @@ class KMeans(BaseKMeans):
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        values = self._rows_to_fit(X)
-        if self.algorithm not in ("lloyd", "elkan"):
-            raise ValueError(f"algorithm must be 'lloyd' or 'elkan', got {self.algorithm!r}")
+        values, caller = self._rows_to_fit(X)
+        if issparse(values):
+            self._fit_sparse(values, sample_weight)
+            self.labels_ = self.predict(values)
+            return self
         init, n_init = check_parameters(
             self.n_clusters, self.init, self.n_init, self.max_iter, self.tol, values.shape[1]
         )
@@ -140,7 +146,7 @@ class KMeans(BaseKMeans):
         )
         warn_of(fit.run, self.max_iter, _EitherWarning)
         self.cluster_centers_ = fit.run.centers
-        self.labels_ = fit.labels
+        self.labels_ = caller.grid(fit.labels, dropped=1)
         self.inertia_ = fit.run.inertia
         self.n_iter_ = fit.run.n_iter
         self.backend_ = fit.backend

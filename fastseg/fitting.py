@@ -22,8 +22,9 @@ from .methods import (
     mean_values,
     measure,
 )
+from .parameters import Init, check_parameters
 from .progress import Clock, Progress
-from .solver import Init, check_parameters
+from .resident import value_range
 from .standardizing import Standardized, check_standardize, moments
 from .summary import check_distinct
 from .sweep import AUTO_RANGE, check_named_init, choose_n_clusters
@@ -114,7 +115,8 @@ class Fitted:
             last = first_label + len(self.centers) - 1
             return (self.partition + first_label).astype(label_type(last))
         tick = progress.heartbeat("labels", 0, self.points.n_points)
-        return label_values(self.points, self.space_centers, first_label, tick)
+        labels: Array = label_values(self.points, self.space_centers, first_label, tick)
+        return labels
 
     def fields(self) -> dict[str, Any]:
         """What a model keeps of it."""
@@ -188,7 +190,7 @@ def fit_clusters(
         space_centers=centers,
         counts=partials.weights.astype(np.int64),
         inertia=partials.inertia,
-        value_range=np.array([(c.min(), c.max()) for c in values.T], np.float64),
+        value_range=value_range(values),
         method=method,
         space=space,
         n_iter=found.n_iter,

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import from_caller, is_on_gpu
 from .arrays import as_points, as_weights, check_magnitude
 from .dispatch import choose_backend
-from .kernels.backend import Array, FloatArray, Problem
+from .kernels.backend import FloatArray, Problem
+from .parameters import check_parameters
 from .progress import Callback, Progress
-from .solver import Draws, Run, check_parameters, fit_points, warn_of
+from .resident import empty_beside, rows_there
+from .solver import Draws, Run, fit_points, warn_of
 from .summary import summarize
 
 
@@ -20,12 +23,12 @@ class RowFit:
     """Clusters of rows, and the cluster of each row (n,) int32."""
 
     run: Run
-    labels: Array
+    labels: Any
     backend: str
 
 
 def fit_rows(
-    values: Array,
+    values: Any,
     weights: FloatArray | None,
     n_clusters: int,
     *,
@@ -38,8 +41,7 @@ def fit_rows(
 
     Starts are drawn from the rows in their order, as scikit-learn draws them.
     """
-    problem = Problem(values.shape[0], values.shape[1], n_clusters, values.dtype.name)
-    chosen = choose_backend(problem, backend).backend
+    chosen = choose_backend(Problem.of(values, n_clusters), backend).backend
     summary = None
     # Sums of integers are exact in any order; those of floats would differ in the last bits.
     if weights is None and values.dtype.kind in "ui":
@@ -57,7 +59,7 @@ def fit_rows(
         draws=Draws(values, None, chosen.put(values, n_threads=n_threads)),
         **options,
     )
-    labels = np.empty(len(values), np.int32)
+    labels = empty_beside(values, (len(values),), np.int32)
     table = fit.points.assign(fit.run.centers)
     summary.counter.look_up(values, table, labels, progress.tick("labels"))
     return RowFit(fit.run, labels, chosen.name)
@@ -84,7 +86,8 @@ def k_means(
     ----------
     X : array_like of shape (n_samples, n_features)
         Points. uint8, uint16, int16, float32 and float64 are used as they are, in
-        place when C-contiguous.
+        place when C-contiguous, whatever the library (by DLPack). Those in a GPU's
+        memory are clustered there, by the CUDA backend.
     n_clusters : int
         Number of clusters, at most the number of points.
     sample_weight : array_like of shape (n_samples,), optional
@@ -114,10 +117,11 @@ def k_means(
 
     Returns
     -------
-    centers : ndarray of shape (n_clusters, n_features), float64
-        Centres.
-    labels : ndarray of shape (n_samples,), int32
-        Index of the nearest centre of each point; the lowest wins a tie.
+    centers : array of shape (n_clusters, n_features), float64
+        Centres, in the library of X and on its device (in JAX's float32 unless it was
+        told to hold float64).
+    labels : array of shape (n_samples,), int32
+        Index of the nearest centre of each point, likewise; the lowest wins a tie.
     inertia : float
         Weighted sum of squared distances to the nearest centre.
     n_iter : int
@@ -140,7 +144,8 @@ def k_means(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
-    values = as_points(X, "X")
+    X, caller = from_caller(X, "X")
+    values: Any = rows_there(X, "X") if is_on_gpu(X) else as_points(X, "X")
     check_magnitude(values, "X")
     init, n_init = check_parameters(n_clusters, init, n_init, max_iter, tol, values.shape[1])
     if n_clusters > len(values):
@@ -160,5 +165,6 @@ def k_means(
         progress=progress,
     )
     warn_of(fit.run, max_iter)
-    result = (fit.run.centers, fit.labels, fit.run.inertia)
+    labels = caller.grid(fit.labels, dropped=1)
+    result = (caller.array(fit.run.centers), labels, fit.run.inertia)
     return (*result, fit.run.n_iter) if return_n_iter else result

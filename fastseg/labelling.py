@@ -11,6 +11,7 @@ import numpy as np
 from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Tick
 from .pixels import Pixels
 from .progress import Progress
+from .resident import empty_beside
 from .summary import spread
 
 # Pixels whose distances are computed at once.
@@ -26,13 +27,13 @@ class Labelled:
     those of the model's image; ``distances`` those of the pixels to their centres.
     """
 
-    labels: Array
+    labels: Any
     start_label: int
     backend: str
     reason: str
     foreground: float | None = None
     match: str | None = None
-    distances: Array | None = None
+    distances: Any = None
 
 
 def choose_start_label(start_label: Any, may_leave_out: bool, n_left_out: int) -> int:
@@ -52,10 +53,16 @@ def choose_start_label(start_label: Any, may_leave_out: bool, n_left_out: int) -
 
 
 def label_values(
-    points: Points, centers: FloatArray, first_label: int, tick: Tick | None = None
-) -> Array:
-    """Labels of points in the smallest type that kernels write."""
-    labels = np.empty(points.n_points, label_type(first_label + len(centers) - 1))
+    points: Points,
+    centers: FloatArray,
+    first_label: int,
+    tick: Tick | None = None,
+    *,
+    beside: Any = None,
+) -> Any:
+    """Labels of points in the smallest type that kernels write, where ``beside`` is."""
+    dtype = label_type(first_label + len(centers) - 1)
+    labels = empty_beside(beside, (points.n_points,), dtype)
     return points.assign(centers, labels=labels, first_label=first_label, tick=tick)
 
 
@@ -76,8 +83,8 @@ def label_pixels(
     backend: Backend,
     n_threads: int | None,
     progress: Progress,
-) -> Array:
-    """Labels of the pixels (n,), in the smallest unsigned type.
+) -> Any:
+    """Labels of the pixels (n,), where they are, in the smallest unsigned type.
 
     Those of the ``values`` that were counted, ``table``, are looked up where there are
     any; else each pixel gets its nearest centre, where ``forward`` takes it to them.
@@ -85,7 +92,7 @@ def label_pixels(
     tick = progress.tick("labels")
     if table is None:
         points = backend.put(forward(pixels.values), n_threads=n_threads)
-        labels = label_values(points, centers, first_label, tick)
+        labels = label_values(points, centers, first_label, tick, beside=pixels.values)
     else:
         labels = spread(pixels.values, values, counter, table, tick)
     return labels.view(np.uint32) if labels.dtype == np.int32 else labels

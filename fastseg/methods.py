@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .kernels.backend import Array, Backend, FloatArray, Partials, Points
+from .parameters import Init
 from .progress import Progress
-from .solver import Init, fit_points, warn_of
+from .solver import fit_points, warn_of
 from .summary import count_distinct
 from .ward import MAX_VALUES, WardTree, distinct_values, ward_tree
 

@@ -7,15 +7,15 @@ import warnings
 from functools import partial
 from typing import Any
 
-import numpy as np
+from scipy.sparse import issparse
 
 from .arrays import as_weights
 from .base_estimator import BaseKMeans
 from .init_centers import Generator, check_random_state
 from .kernels.backend import Array, Backend, FloatArray
 from .minibatch import Plan, Put, RowDraws, RunningMeans, draw_start, fit_batches, label_rows
+from .parameters import Init, check_parameters
 from .progress import Progress
-from .solver import Init, check_count, check_not_negative, check_parameters
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -69,9 +69,9 @@ class MiniBatchKMeans(BaseKMeans):
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         Centres in float64, for float32 input too.
-    labels_ : ndarray of shape (n_samples,), int32
-        Cluster of each point of X, of the last one with `partial_fit`; only with
-        ``compute_labels``.
+    labels_ : array of shape (n_samples,), int32
+        Cluster of each point of X, in its library, of the last X with `partial_fit`; only
+        with ``compute_labels``.
     inertia_ : float
         Weighted sum of squared distances of these points to their centres. Without
         ``compute_labels`` a fit estimates it from the smoothed inertia of the batches.
@@ -84,12 +84,14 @@ class MiniBatchKMeans(BaseKMeans):
     feature_names_in_ : ndarray of str
         Names of the features, where X has them.
     backend_ : str
-        Backend that computed the batches.
+        Backend that computed the batches; "scikit-learn" for sparse points.
 
     References
     ----------
     D. Sculley, "Web-Scale K-Means Clustering", WWW 2010.
     """
+
+    _counterpart = "MiniBatchKMeans"
 
     def __init__(
         self,
@@ -129,8 +131,8 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Points.
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+            Points. Sparse ones, with ``backend="auto"``, are clustered by scikit-learn.
         y : None
             Not used.
         sample_weight : array_like of shape (n_samples,), optional
@@ -146,10 +148,12 @@ class MiniBatchKMeans(BaseKMeans):
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        rows = self._rows_to_fit(X)
+        rows, caller = self._rows_to_fit(X)
+        if issparse(rows):
+            return self._keep_sparse(rows, self._fit_sparse(rows, sample_weight))
         init, plan = self._plan(rows)
         weights = as_weights(sample_weight, len(rows))
-        backend = self._backend_for(rows[: plan.batch_size], self.n_clusters)
+        backend = self._backend_for(rows, self.n_clusters, plan.batch_size)
         fit = fit_batches(
             rows,
             weights,
@@ -166,9 +170,10 @@ class MiniBatchKMeans(BaseKMeans):
         self._batch_size = plan.batch_size
         self._generator: Generator | None = None
         if self.compute_labels:
-            self.labels_, self.inertia_ = label_rows(
+            labels, self.inertia_ = label_rows(
                 rows, weights, fit.means.centers, backend=backend, n_threads=self.n_threads
             )
+            self.labels_ = caller.grid(labels, dropped=1)
         else:
             if hasattr(self, "labels_"):
                 del self.labels_
@@ -180,8 +185,9 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Points; the first batch must have as many as clusters.
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+            Points; the first batch must have as many as clusters. Sparse ones are copied
+            to a dense array.
         y : None
             Not used.
         sample_weight : array_like of shape (n_samples,), optional
@@ -198,7 +204,10 @@ class MiniBatchKMeans(BaseKMeans):
             If a parameter or X is not as described.
         """
         begun = hasattr(self, "_means")
-        rows = self._rows_to_fit(X, reset=not begun)
+        rows, caller = self._rows_to_fit(X, reset=not begun)
+        sparse = issparse(rows)
+        if sparse:
+            rows = rows.toarray()
         weights = as_weights(sample_weight, len(rows))
         backend = self._backend_for(rows, self.n_clusters)
         generator = vars(self).get("_generator") or check_random_state(self.random_state)
@@ -216,7 +225,22 @@ class MiniBatchKMeans(BaseKMeans):
         self._keep(means, getattr(self, "n_steps_", 0) + 1, backend)
         self._batch_size, self._generator = batch_size, generator
         if self.compute_labels:
-            self.labels_, self.inertia_ = points.label(means.centers)
+            labels, self.inertia_ = points.label(means.centers)
+            self.labels_ = self.predict(X) if sparse else caller.grid(labels, dropped=1)
+        return self
+
+    def _keep_sparse(self, rows: Any, theirs: Any) -> MiniBatchKMeans:
+        """Go on from a fit of scikit-learn's to sparse rows."""
+        self._means = RunningMeans(self.cluster_centers_)
+        self._means.counts = theirs._counts
+        self._means.n_pending = theirs._n_since_last_reassign
+        self._batch_size = min(int(self.batch_size), rows.shape[0])
+        self._generator = None
+        self.n_steps_ = theirs.n_steps_
+        if self.compute_labels:
+            self.labels_ = self.predict(rows)
+        elif hasattr(self, "labels_"):
+            del self.labels_
         return self
 
     @property
@@ -231,12 +255,6 @@ class MiniBatchKMeans(BaseKMeans):
             several=3, stacklevel=4,
         )  # fmt: skip
         self._check_enough(rows)
-        check_count("batch_size", self.batch_size)
-        if self.max_no_improvement is not None:
-            check_count("max_no_improvement", self.max_no_improvement, least=0)
-        check_not_negative("reassignment_ratio", self.reassignment_ratio)
-        if not isinstance(self.compute_labels, (bool, np.bool_)):
-            raise TypeError(f"compute_labels must be True or False, got {self.compute_labels!r}")
         batch_size = min(int(self.batch_size), len(rows))
         plan = Plan(
             batch_size,
@@ -256,7 +274,6 @@ class MiniBatchKMeans(BaseKMeans):
             if size < self.n_clusters:
                 size = 3 * self.n_clusters
             return min(size, n_rows)
-        check_count("init_size", size)
         if size < self.n_clusters:
             warnings.warn(
                 f"init_size={size} should be larger than n_clusters={self.n_clusters}. Setting it"

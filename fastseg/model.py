@@ -19,6 +19,7 @@ from .matching import Profile, check_match, matched
 from .model_file import read_model, write_model
 from .pixels import as_pixels
 from .progress import Callback, Progress
+from .resident import refuse_there
 from .standardizing import Standardized
 from .summary import count_pixels
 
@@ -100,12 +101,12 @@ class Model:
         backend: str = "auto",
         n_threads: int | None = None,
         callback: Callback | None = None,
-    ) -> Array:
+    ) -> Any:
         """Label every pixel of an image with its nearest centre.
 
         Parameters
         ----------
-        image : array_like, path or Image
+        image : array_like, DataArray, path or Image
             Image of as many channels as the fitted one, by the same rule for the
             axis of channels.
         mask, nodata, foreground, backend, n_threads, callback
@@ -120,8 +121,9 @@ class Model:
 
         Returns
         -------
-        ndarray of the image's grid
-            Labels by the fitted image's rule, in the smallest unsigned type: where
+        array of the image's grid
+            Labels, in the library of the image (a DataArray keeps its coordinates). They
+            go by the fitted image's rule, in the smallest unsigned type: where
             pixels can be left out they are 0 and the clusters count from 1.
 
         Raises
@@ -155,15 +157,20 @@ class Model:
         """
         check_match(match, self.profile)
         progress = Progress(callback)
-        pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels)
+        pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels, resident=True)
+        refuse_there(pixels.values, foreground=foreground, distances=with_distances)
         self.check_image(pixels.dtype, pixels.values.shape[1], allow_dtype or match is not None)
-        n, d = pixels.values.shape
-        problem = Problem(n, d, self.n_clusters, pixels.values.dtype.name)
-        choice = choose_backend(problem, backend)
+        choice = choose_backend(Problem.of(pixels.values, self.n_clusters), backend)
         how: dict[str, Any] = {"n_threads": n_threads, "progress": progress}
         pixels, threshold = keep_foreground(pixels, foreground, choice.backend, **how)
         first = self.first_label(pixels.may_leave_out, pixels.n_left_out)
         values, weights, counter = count_pixels(pixels.values, choice.backend, **how)
+        refuse_there(
+            values,
+            match=match,
+            color_space=self.color_space != "rgb",
+            standardize=self.moments is not None,
+        )
         fit = None
         if match is not None:
             fit = matched(match, pixels.in_units(values), weights, self.profile)
@@ -184,9 +191,9 @@ class Model:
             away = pixel_distances(
                 pixels, labels, self.space_centers, first, forward=forward, progress=progress
             )
-            distances = pixels.to_grid(away, np.nan)
+            distances = pixels.result(away, np.nan)
         return Labelled(
-            pixels.to_grid(labels), first, choice.backend.name, choice.reason, threshold, match,
+            pixels.result(labels), first, choice.backend.name, choice.reason, threshold, match,
             distances,
         )  # fmt: skip
 

@@ -11,8 +11,9 @@ from .foreground import keep_foreground
 from .kernels.backend import Problem
 from .labelling import choose_start_label, label_pixels
 from .methods import DEFAULT_INIT
-from .pixels import as_pixels
+from .pixels import Pixels, as_pixels
 from .progress import Callback, Clock, Progress
+from .resident import refuse_there
 from .segmentation import Segmentation
 from .summary import count_pixels
 
@@ -45,10 +46,11 @@ def segment(
 
     Parameters
     ----------
-    image : array_like, path, sequence of paths or Image
+    image : array_like, DataArray, path, sequence of paths or Image
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
-        float64 are computed on as they are. Of a file, alpha 0 is left out; the
-        files of a sequence are the channels of one image.
+        float64 are computed on as they are, arrays of other libraries in place (by
+        DLPack). Of a file, alpha 0 is left out; the files of a sequence are the
+        channels of one image.
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
@@ -79,10 +81,11 @@ def segment(
     foreground : "auto", optional
         Leave out what is not brighter than Otsu's threshold, such as the air around a
         head. For one channel.
-    channel_axis : "auto", int or None
-        Axis of the channels. "auto" takes a two-dimensional array for grey, and
-        the last of three or more axes for channels when it is at most 16 long.
-        None: no channels, every element is a pixel.
+    channel_axis : "auto", int, str or None
+        Axis of the channels, or the name of a DataArray's dimension. "auto" takes a
+        two-dimensional array for grey, and the last of three or more axes for channels
+        when it is at most 16 long; of a DataArray the dimension called "band", "channel"
+        or "c". None: no channels, every element is a pixel.
     color_space : {"rgb", "lab", "oklab", "linear"}
         Space in which distances are taken: the image's own channels, whatever they
         are, or CIELAB, Oklab or linear light of an sRGB picture (uint8, uint16, or
@@ -152,10 +155,10 @@ def segment(
     )  # fmt: skip
     asked.check()
     progress = Progress(callback)
-    pixels = as_pixels(image, channel_axis, mask, nodata)
-    n, d = pixels.values.shape
-    task = asked.of(pixels.dtype, d)
-    choice = choose_backend(Problem(n, d, task.n_most, pixels.values.dtype.name), backend)
+    pixels = as_pixels(image, channel_axis, mask, nodata, resident=True)
+    refuse_there(pixels.values, foreground=foreground)
+    task = asked.of(pixels.dtype, pixels.values.shape[1])
+    choice = choose_backend(Problem.of(pixels.values, task.n_most), backend)
 
     clock = Clock()
     pixels, threshold = keep_foreground(
@@ -165,6 +168,10 @@ def segment(
     stored, weights, counter = count_pixels(
         pixels.values, choice.backend, n_threads=n_threads, progress=progress
     )
+    refuse_there(
+        stored, color_space=color_space != "rgb", standardize=standardize,
+        keep_profile=keep_profile, method=method == "ward", n_clusters=task.auto,
+    )  # fmt: skip
     # Stored integers are counted and looked up as such; what is scaled, to float64, are
     # their distinct values alone, so that centres and labels are those of the scaled image.
     fitted = fit_clusters(
@@ -190,9 +197,9 @@ def segment(
         channel_axis=pixels.channel_axis,
         start_label=first_label,
         color_space=color_space,
-        axis_rule=_axis_rule(channel_axis),
+        axis_rule=_axis_rule(channel_axis, pixels),
         fixed_start=start_label is not None,
-        labels=pixels.to_grid(labels),
+        labels=pixels.result(labels),
         n_left_out=pixels.n_left_out,
         backend=choice.backend.name,
         reason=choice.reason,
@@ -201,6 +208,8 @@ def segment(
     )
 
 
-def _axis_rule(channel_axis: Any) -> int | str | None:
+def _axis_rule(channel_axis: Any, pixels: Pixels) -> int | str | None:
     """Rule by which `predict` finds the channels of another image."""
-    return channel_axis if channel_axis is None or channel_axis == "auto" else int(channel_axis)
+    if channel_axis is None or channel_axis == "auto":
+        return channel_axis  # type: ignore[no-any-return]
+    return pixels.channel_axis if isinstance(channel_axis, str) else int(channel_axis)

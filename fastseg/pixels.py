@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import Caller, axis_named, from_caller, is_on_gpu, like_image
 from .arrays import check_finite, check_magnitude, native, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
+from .resident import left_there, refuse_there
+from .resident import resident as at_rest
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,11 @@ class Pixels:
     ``values`` (n, channels) are those kept, in the grid's order; ``kept`` is a bool
     array of the grid, or None when nothing can be left out. Where ``turned`` both go
     by the grid with its axes reversed. ``scale`` is by what the values stand for those
-    meant, and ``has_background`` says that the image keeps label 0 free.
+    meant, and ``has_background`` says that the image keeps label 0 free. ``caller`` gave
+    the image.
     """
 
-    values: Array
+    values: Any
     kept: Array | None
     grid: tuple[int, ...]
     channel_axis: int | None
@@ -32,6 +36,7 @@ class Pixels:
     turned: bool = False
     scale: Scale | None = None
     has_background: bool = False
+    caller: Caller = Caller()  # noqa: RUF009
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -55,7 +60,7 @@ class Pixels:
         """Whether a rule that leaves pixels out applies, or label 0 is kept free."""
         return self.kept is not None or self.has_background
 
-    def to_grid(self, labels: Array, empty: float = 0) -> Array:
+    def to_grid(self, labels: Any, empty: float = 0) -> Any:
         """Labels or values of the kept pixels on the grid, with ``empty`` for the others."""
         if self.kept is None:
             full = labels.reshape(self.layout)
@@ -63,6 +68,10 @@ class Pixels:
             full = np.full(self.layout, empty, labels.dtype)
             full[self.kept] = labels
         return full.T if self.turned else full
+
+    def result(self, labels: Any, empty: float = 0) -> Any:
+        """What `to_grid` gives, in the library of whoever gave the image."""
+        return self.caller.grid(self.to_grid(labels, empty), self.channel_axis)
 
     def upright(self) -> Pixels:
         """Pixels in the grid's order, and in the units that are meant."""
@@ -77,13 +86,20 @@ class Pixels:
 
 
 def as_pixels(
-    image: Any, channel_axis: Any, mask: Any, nodata: Any, n_channels: int | None = None
+    image: Any,
+    channel_axis: Any,
+    mask: Any,
+    nodata: Any,
+    n_channels: int | None = None,
+    *,
+    resident: bool = False,
 ) -> Pixels:
     """Pixels of an array, of files by their paths, or of a picture read from one.
 
     For images like one that was fitted, ``n_channels`` tells how many channels that
     had: a file then goes by its own channels, and a last axis of that length holds
-    channels however long it is.
+    channels however long it is. With ``resident`` an image in a GPU's memory stays there,
+    where all of its pixels take part.
 
     Raises
     ------
@@ -98,16 +114,19 @@ def as_pixels(
         if image.channel_axis != "auto" and (channel_axis == "auto" or n_channels is not None):
             channel_axis = image.channel_axis
         image = image.pixels
+    channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
+    image, caller = from_caller(image, "image")
+    if resident and is_on_gpu(image):
+        there = _left_there(image, channel_axis, n_channels, caller)
+        refuse_there(there.values, mask=mask is not None, nodata=nodata is not None)
+        return there
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
     array = np.asarray(image)
-    if array.ndim < 2:
-        raise ValueError(f"image must have at least 2 dimensions, got shape {array.shape}")
+    _check_axes(array.shape)
     if array.size == 0:
         raise ValueError(f"image is empty, its shape is {array.shape}")
-    if isinstance(channel_axis, str) and array.ndim > 2 and array.shape[-1] == n_channels:
-        channel_axis = -1
-    axis = resolve_channel_axis(channel_axis, array.shape)
+    axis = _axis_of(array.shape, channel_axis, n_channels)
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
     grid = values.shape[:-1]
@@ -130,7 +149,34 @@ def as_pixels(
     check_finite(values, "image")
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
-    return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+    return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None, caller)
+
+
+def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: Caller) -> Pixels:
+    """Pixels of an image in a GPU's memory."""
+    device, array = left_there(image, "image")
+    shape = tuple(array.shape)
+    _check_axes(shape)
+    axis = _axis_of(shape, channel_axis, n_channels)
+    if axis is not None:
+        array = array.transpose(*[a for a in range(len(shape)) if a != axis], axis)
+        shape = tuple(array.shape)
+    grid = shape if axis is None else shape[:-1]
+    values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
+    check_magnitude(values, "image")  # type: ignore[arg-type]
+    return Pixels(values, None, grid, axis, values.dtype, caller=caller)
+
+
+def _check_axes(shape: tuple[int, ...]) -> None:
+    if len(shape) < 2:
+        raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
+
+
+def _axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:
+    """Axis of the channels; the last one if it has as many as are known."""
+    if isinstance(channel_axis, str) and len(shape) > 2 and shape[-1] == n_channels:
+        channel_axis = -1
+    return resolve_channel_axis(channel_axis, shape)
 
 
 def those_kept(
@@ -192,6 +238,7 @@ def both(a: Array | None, b: Array | None) -> Array | None:
 def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
+    mask, _ = from_caller(mask, "mask")
     refuse_gpu(mask, "mask")
     array = np.asarray(mask)
     if array.shape != grid:

@@ -25,7 +25,7 @@ from .image_views import (
 from .io import Image, StrPath, read_channels, read_image
 from .kernels.backend import Array, FloatArray
 from .pixels import Pixels
-from .segmentation import Segmentation
+from .segmentation import Segmentation, in_numpy
 from .summary import distinct_up_to
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def report(
     geometry = image.geometry if isinstance(image, Image) else None
     if spacing is None and geometry is not None:
         spacing = spacing_of(geometry, result.labels.ndim)
+    result = in_numpy(result)
     pixels = pixels_of(image, result)
     planes = planes_of(pixels.grid, pixels.kept, spacing, stood_up=geometry is not None)
     colors = label_colors(result)

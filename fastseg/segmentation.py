@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from .kernels.backend import Array, FloatArray
+from .array_libraries import from_caller
+from .kernels.backend import FloatArray
 from .model import Model
 from .ward import WardTree
 
@@ -58,22 +60,31 @@ class Segmentation(FittedModel):
 
     Attributes
     ----------
-    labels : ndarray of the image's grid
-        Label of each pixel in the smallest unsigned type: ``start_label`` for the
-        first cluster, 0 for pixels left out.
+    labels : array of the image's grid
+        Label of each pixel in the smallest unsigned type, in the library of the image (a
+        DataArray keeps its coordinates): ``start_label`` for the first cluster, 0 for
+        pixels left out.
     """
 
-    labels: Array = field(kw_only=True)
+    labels: Any = field(kw_only=True)
 
-    def recolor(self) -> Array:
+    def recolor(self) -> Any:
         """Image in which every pixel has its cluster's mean, in the image's type and shape.
 
-        Integer types are rounded; pixels left out are 0, or NaN in float images.
+        Integer types are rounded; pixels left out are 0, or NaN in float images. It is in
+        the library of the labels, without coordinates.
         """
+        labels, caller = from_caller(self.labels, "labels")
         dtype = np.dtype(self.dtype)
         rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
         empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
-        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
+        picture = np.concatenate([empty, rounded]).astype(dtype)[labels]
         if self.channel_axis is None:
-            return picture[..., 0]
-        return np.moveaxis(picture, -1, self.channel_axis)
+            return caller.array(picture[..., 0])
+        return caller.array(np.moveaxis(picture, -1, self.channel_axis))
+
+
+def in_numpy(result: Segmentation) -> Segmentation:
+    """The same result with its labels in NumPy, sharing their memory."""
+    labels, _ = from_caller(result.labels, "labels")
+    return result if labels is result.labels else replace(result, labels=labels)

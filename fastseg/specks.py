@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import from_caller
 from .components import check_min_size, components, plain_labels
 from .kernels.backend import Array
+from .segmentation import Segmentation
 
 
 def remove_specks(
     labels: Any, min_size: int, *, connectivity: int | None = None, background: int | None = 0
-) -> Array:
+) -> Any:
     """Give every component of fewer than ``min_size`` pixels to its neighbours.
 
     A speck takes the label of which most pixels border on it, each counted for every
@@ -34,7 +36,7 @@ def remove_specks(
 
     Returns
     -------
-    ndarray of the labels' shape and type
+    array of the labels' shape, type and library
         Labels without specks; those given are left as they are.
 
     Raises
@@ -56,7 +58,9 @@ def remove_specks(
     _vote(taken, small, *_borders(parts, places))
     cleaned = array.copy(order="K")
     cleaned[places] = taken[parts[places]]
-    return cleaned
+    given = labels.labels if isinstance(labels, Segmentation) else labels
+    _, caller = from_caller(given, "labels")
+    return caller.grid(cleaned, None)
 
 
 def _borders(parts: Array, places: tuple[Array, ...]) -> tuple[Array, Array, Array]:

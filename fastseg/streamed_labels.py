@@ -70,10 +70,11 @@ def by_distance(
             if counter is not None:
                 points = backend.put(there(values), n_threads=n_threads)
                 table = label_values(points, centers, first_label)
-        return label_pixels(
+        labels: Array = label_pixels(
             pixels, values, counter, table, centers, first_label, forward=there, backend=backend,
             **how,
         )  # fmt: skip
+        return labels
 
     return labels_of
 
@@ -219,7 +220,7 @@ class _Pass:
         labels = self.labels_of(pixels) if len(pixels.values) else none
         if self.tally is not None:
             self.tally.add(labels)
-        full = pixels.to_grid(labels)
+        full: Array = pixels.to_grid(labels)
         if self.preview is not None:
             self.preview.add(chunk.region, pixels, full)
         return full

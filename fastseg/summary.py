@@ -8,11 +8,13 @@ are exact.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .kernels.backend import Array, Backend, Counter, FloatArray, Tick
 from .progress import Progress
+from .resident import empty_beside, put_beside
 
 # Pixels between two looks at whether counting them pays.
 _PIECE = 2**18
@@ -94,21 +96,22 @@ def _shifted(tick: Tick, start: int, n: int) -> Tick:
 
 
 def spread(
-    pixels: Array, values: Array, counter: Counter | None, table: Array, tick: Tick | None
-) -> Array:
-    """Labels of pixels (n, d) from the ``table`` of those of the values that were counted."""
+    pixels: Any, values: Any, counter: Counter | None, table: Array, tick: Tick | None
+) -> Any:
+    """Labels of pixels (n, d), where those are, from the ``table`` of the values' labels."""
     if values is pixels:
         return table
-    labels = np.empty(len(pixels), table.dtype)
     if counter is not None:
+        labels = empty_beside(pixels, (len(pixels),), table.dtype)
         counter.look_up(pixels, table, labels, tick)
         return labels
+    labels = np.empty(len(pixels), table.dtype)
     for start in range(0, len(pixels), _PIECE):
         piece = slice(start, start + _PIECE)
         labels[piece] = table[np.searchsorted(values[:, 0], pixels[piece, 0])]
         if tick is not None:
             tick(min(start + _PIECE, len(pixels)), len(pixels))
-    return labels
+    return put_beside(pixels, labels)
 
 
 def distinct_up_to(pixels: Array, limit: int) -> int:

@@ -196,12 +196,23 @@ class Counter(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a backend needs to know to say whether it can run."""
+    """What a backend needs to know to say whether it can run.
+
+    ``on_device`` says that the points are in a GPU's memory already.
+    """
 
     n_points: int
     n_features: int
     n_clusters: int
     dtype: str
+    on_device: bool = False
+
+    @classmethod
+    def of(cls, values: Any, n_clusters: int) -> Problem:
+        """Problem of clustering values (n, d), on the host or on a device."""
+        on_device = getattr(values, "on_device", False)
+        n_points, n_features = values.shape
+        return cls(n_points, n_features, n_clusters, values.dtype.name, on_device)
 
 
 class Backend(Protocol):

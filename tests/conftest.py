@@ -1,7 +1,10 @@
-"""GPU tests: skipped with a reason where there is no GPU, failing there under --gpu.
+"""Tests of GPUs and of PyTorch, which is too large to install for the tests alone.
 
+They are skipped with a reason where there is none, and fail there under --gpu or --torch.
 With --torture the tests of threads, forks and signals repeat what they do many times.
 """
+
+import importlib.util
 
 import pytest
 
@@ -11,10 +14,12 @@ from fastseg.kernels.cuda import CudaBackend
 def pytest_addoption(parser):
     parser.addoption("--gpu", action="store_true", help="fail where no CUDA device can be used")
     parser.addoption("--torture", action="store_true", help="run for long what is short else")
+    parser.addoption("--torch", action="store_true", help="fail where there is no PyTorch")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
+    config.addinivalue_line("markers", "torch: needs PyTorch")
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +41,7 @@ def pytest_runtest_setup(item):
             pytest.fail(f"no GPU to test on: {missing}", pytrace=False)
         if missing is not None:
             pytest.skip(f"no GPU to test on: {missing}")
+    if item.get_closest_marker("torch") and importlib.util.find_spec("torch") is None:
+        if item.config.getoption("--torch"):
+            pytest.fail("there is no PyTorch: pip install torch", pytrace=False)
+        pytest.skip("there is no PyTorch; it is tested with --torch where it is installed")

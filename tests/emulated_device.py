@@ -214,6 +214,10 @@ class EmulatedDevice:
     def synchronize(self, event):
         run(event)
 
+    def extent(self, array):
+        values = self.to_host(array).astype(np.float64)
+        return np.stack([values.min(axis=0), values.max(axis=0)], axis=1)
+
     def multiply(self, a, b, out):
         def product():
             with np.errstate(over="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image as pillow
@@ -50,6 +50,7 @@ def fails(capsys, code, *args):
 
 
 @given(LABELS, LABELS)
+@settings(deadline=None)
 def test_the_adjusted_rand_index_is_scikit_learns(a, b):
     expected = adjusted_rand_score(a, b)
     assert adjusted_rand(a, b) == pytest.approx(expected, abs=1e-12)

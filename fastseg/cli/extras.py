@@ -67,7 +67,9 @@ class Extras:
 
         if self.min_size is None:
             return labels
-        return remove_specks(labels, self.min_size, background=0 if start_label else None)
+        background = 0 if start_label else None
+        cleaned: NDArray[Any] = remove_specks(labels, self.min_size, background=background)
+        return cleaned
 
     def found(
         self, labels: NDArray[Any], known: range, names: Mapping[int, str], image: Image

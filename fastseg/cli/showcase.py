@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..counterpart import counterpart
 from ..io import StrPath, atomic_write
 from ..pipeline import segment
 from ..segmentation import Segmentation
@@ -47,8 +48,6 @@ def compare(job: ImageJob) -> list[str]:
     warm: compiled, with their thread pools up. scikit-learn is given the pixels as
     float64, so that it computes the same; making them is not timed.
     """
-    from sklearn.cluster import KMeans
-
     result = job.model
     assert isinstance(result, Segmentation)
     k = result.n_clusters
@@ -62,7 +61,7 @@ def compare(job: ImageJob) -> list[str]:
         return segment(job.image, k, init=start, method="lloyd")
 
     def theirs() -> Any:
-        return KMeans(k, init=start, n_init=1).fit(points)
+        return counterpart("KMeans")(k, init=start, n_init=1).fit(points)
 
     fitted, estimator = ours(), theirs()
     pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(_REPEATS)]

@@ -89,6 +89,9 @@ class Device(Protocol):
     def synchronize(self, event: Event) -> None:
         """Wait on the host for an event."""
 
+    def extent(self, array: DeviceArray) -> Array:
+        """Smallest and largest value (d, 2) float64 of each column; NaN where there is one."""
+
     def multiply(self, a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
         """Write the matrix product of ``a`` and the transposed ``b`` into ``out``."""
 
@@ -248,6 +251,12 @@ class CupyDevice:
     def synchronize(self, event: Event) -> None:
         """See `Device.synchronize`."""
         event.synchronize()
+
+    @_there
+    def extent(self, array: DeviceArray) -> Array:
+        """See `Device.extent`."""
+        ends = [self.to_host(end).astype(np.float64) for end in (array.min(0), array.max(0))]
+        return np.stack(ends, axis=1)
 
     @_there
     def multiply(self, a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
