@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ def refuse_gpu(values: Any, name: str) -> None:
         raise TypeError(
             f"{name} is in a GPU's memory, which is not supported here; use"
             f" cupy.asnumpy({name}), and backend='cuda' to compute on the GPU"
+        )
+
+
+def is_dask(values: Any) -> bool:
+    """Whether values are a dask array; dask is not imported to find out."""
+    kind = getattr(sys.modules.get("dask.array"), "Array", None)
+    return kind is not None and isinstance(values, kind)
+
+
+def refuse_dask(values: Any, name: str) -> None:
+    """Raise TypeError for a dask array, which would be computed and held as a whole."""
+    if is_dask(values):
+        raise TypeError(
+            f"{name} is a dask array, which this would hold as a whole (segment, k_means, KMeans"
+            f" and predict would not); use {name}.compute() where it fits into memory"
         )
 
 
@@ -116,6 +132,7 @@ def as_points(X: Any, name: str) -> Array:
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix, which is not supported; use {name}.toarray()")
     refuse_gpu(X, name)
+    refuse_dask(X, name)
     array = np.asarray(X)
     if array.dtype.kind == "O":
         array = array.astype(np.float64)
@@ -136,6 +153,7 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
     if sample_weight is None:
         return None
     refuse_gpu(sample_weight, "sample_weight")
+    refuse_dask(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64, order="C")
     if weights.ndim == 0:
         weights = np.full(n, float(weights))

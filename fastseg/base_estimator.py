@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import as_weights, check_magnitude, is_plain, refuse_gpu
+from .arrays import as_weights, check_magnitude, is_dask, is_plain, refuse_dask, refuse_gpu
 from .dispatch import choose_backend
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem
 
@@ -52,6 +52,7 @@ class BaseKMeans(
                 plain: Array = X
                 return plain
         refuse_gpu(X, "X")
+        refuse_dask(X, "X")
         rows: Array = validate_data(self, X, dtype=dtype, order="C", reset=reset)
         return rows
 
@@ -98,10 +99,21 @@ class BaseKMeans(
         Returns
         -------
         ndarray of shape (n_samples,), int32
-            Labels; the lowest index wins a tie.
+            Labels; the lowest index wins a tie. Of a dask array they are one too, not
+            computed yet.
         """
+        if is_dask(X):
+            return self._predict_dask(X)
         points, centers = self._put(X)
         return points.assign(centers)
+
+    def _predict_dask(self, X: Any) -> Array:
+        """Labels as a dask array, computed when they are asked for."""
+        from .dask_rows import lazy_row_labels
+
+        check_is_fitted(self)
+        labels: Array = lazy_row_labels(X, self._centers(), self.n_threads)
+        return labels
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Fit to X and return the labels of its points; the arguments are those of `fit`."""

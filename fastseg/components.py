@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import refuse_dask
 from .class_names import label_names
 from .kernels.backend import Array, FloatArray
 from .segmentation import Segmentation
@@ -196,6 +197,7 @@ def plain_labels(labels: Any, background: int | None) -> tuple[Array, int | None
     if isinstance(labels, Segmentation):
         background = 0 if labels.start_label == 1 else None
         labels = labels.labels
+    refuse_dask(labels, "labels")
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":
         raise TypeError(f"labels must hold integers, got dtype {array.dtype}")

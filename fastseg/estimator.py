@@ -6,11 +6,12 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
-from .arrays import as_weights
+from .arrays import as_weights, is_dask
 from .base_estimator import BaseKMeans
-from .functional import fit_rows
+from .functional import fit_dask, fit_rows
+from .kernels.backend import Array
 from .progress import Progress
-from .solver import ConvergenceWarning, check_parameters, warn_of
+from .solver import ConvergenceWarning, Run, check_parameters, warn_of
 
 
 class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]
@@ -102,11 +103,11 @@ class KMeans(BaseKMeans):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            Points.
+            Points. Of a dask array ``labels_`` are one too, not computed yet.
         y : None
             Not used.
         sample_weight : array_like of shape (n_samples,), optional
-            Weights of the points, not negative.
+            Weights of the points, not negative; not for a dask array.
 
         Returns
         -------
@@ -118,9 +119,11 @@ class KMeans(BaseKMeans):
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        values = self._rows_to_fit(X)
         if self.algorithm not in ("lloyd", "elkan"):
             raise ValueError(f"algorithm must be 'lloyd' or 'elkan', got {self.algorithm!r}")
+        if is_dask(X):
+            return self._fit_dask(X, sample_weight)
+        values = self._rows_to_fit(X)
         init, n_init = check_parameters(
             self.n_clusters, self.init, self.n_init, self.max_iter, self.tol, values.shape[1]
         )
@@ -138,12 +141,29 @@ class KMeans(BaseKMeans):
             n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )
-        warn_of(fit.run, self.max_iter, _EitherWarning)
-        self.cluster_centers_ = fit.run.centers
-        self.labels_ = fit.labels
-        self.inertia_ = fit.run.inertia
-        self.n_iter_ = fit.run.n_iter
-        self.backend_ = fit.backend
+        return self._keep(fit.run, fit.labels, fit.backend)
+
+    def _fit_dask(self, X: Any, sample_weight: Any) -> KMeans:
+        from .dask_rows import lazy_row_labels
+
+        run = fit_dask(
+            X, self.n_clusters, sample_weight, init=self.init, n_init=self.n_init,
+            max_iter=self.max_iter, tol=self.tol, random_state=self.random_state,
+            backend=self.backend, n_threads=self.n_threads,
+            progress=Progress(_Printer() if self.verbose else None),
+        )  # fmt: skip
+        self.n_features_in_ = int(X.shape[1])
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self._keep(run, lazy_row_labels(X, run.centers, self.n_threads), "cpu")
+
+    def _keep(self, run: Run, labels: Array, backend: str) -> KMeans:
+        warn_of(run, self.max_iter, _EitherWarning, stacklevel=4)
+        self.cluster_centers_ = run.centers
+        self.labels_ = labels
+        self.inertia_ = run.inertia
+        self.n_iter_ = run.n_iter
+        self.backend_ = backend
         self._n_features_out = self.n_clusters
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .arrays import is_dask
 from .dispatch import choose_backend
 from .fitting import Asked, fit_clusters
 from .foreground import keep_foreground
@@ -48,7 +49,8 @@ def segment(
     image : array_like, path, sequence of paths or Image
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
         float64 are computed on as they are. Of a file, alpha 0 is left out; the
-        files of a sequence are the channels of one image.
+        files of a sequence are the channels of one image. A dask array is read where Dask
+        computes and never held at once; the labels are one too, not computed yet.
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
@@ -152,6 +154,14 @@ def segment(
     )  # fmt: skip
     asked.check()
     progress = Progress(callback)
+    if is_dask(image):
+        from .dask_segment import segment_dask
+
+        return segment_dask(
+            asked, image, channel_axis=channel_axis, axis_rule=_axis_rule(channel_axis),
+            mask=mask, nodata=nodata, foreground=foreground, start_label=start_label,
+            backend=backend, n_threads=n_threads, progress=progress,
+        )  # fmt: skip
     pixels = as_pixels(image, channel_axis, mask, nodata)
     n, d = pixels.values.shape
     task = asked.of(pixels.dtype, d)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_finite, check_magnitude, native, refuse_gpu
+from .arrays import check_finite, check_magnitude, native, refuse_dask, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
@@ -100,18 +100,16 @@ def as_pixels(
         image = image.pixels
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
+    refuse_dask(image, "image")
     array = np.asarray(image)
-    if array.ndim < 2:
-        raise ValueError(f"image must have at least 2 dimensions, got shape {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"image is empty, its shape is {array.shape}")
+    check_shape(array.shape)
     if isinstance(channel_axis, str) and array.ndim > 2 and array.shape[-1] == n_channels:
         channel_axis = -1
     axis = resolve_channel_axis(channel_axis, array.shape)
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
     grid = values.shape[:-1]
-    kept = both(valid, _mask_of(mask, grid))
+    kept = both(valid, mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
         kept = both(kept, ~hidden)
@@ -131,6 +129,14 @@ def as_pixels(
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None)
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for what is no image, by its shape."""
+    if len(shape) < 2:
+        raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"image is empty, its shape is {shape}")
 
 
 def those_kept(
@@ -189,10 +195,12 @@ def both(a: Array | None, b: Array | None) -> Array | None:
     return a & b
 
 
-def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
+def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
+    """Pixels of a grid that a mask keeps, or None where there is no mask."""
     if mask is None:
         return None
     refuse_gpu(mask, "mask")
+    refuse_dask(mask, "mask")
     array = np.asarray(mask)
     if array.shape != grid:
         raise ValueError(

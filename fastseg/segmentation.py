@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .arrays import is_dask
 from .kernels.backend import Array, FloatArray
 from .model import Model
 from .ward import WardTree
@@ -73,7 +74,13 @@ class Segmentation(FittedModel):
         dtype = np.dtype(self.dtype)
         rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
         empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
-        picture = np.concatenate([empty, rounded]).astype(dtype)[self.labels]
+        palette = np.concatenate([empty, rounded]).astype(dtype)
+        if is_dask(self.labels):
+            from .dask_labels import recolored
+
+            lazy: Array = recolored(self.labels, palette, self.channel_axis)
+            return lazy
+        picture = palette[self.labels]
         if self.channel_axis is None:
             return picture[..., 0]
         return np.moveaxis(picture, -1, self.channel_axis)

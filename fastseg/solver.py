@@ -14,8 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import Array, Assignable, Backend, FloatArray, Partials, Points, Tick
+from .init_centers import Draws, Generator, check_random_state, kmeans_plusplus, random_points
+from .kernels.backend import (
+    Array,
+    Assignable,
+    Backend,
+    FloatArray,
+    InParts,
+    Partials,
+    Points,
+    Tick,
+)
 from .progress import Progress
 
 
@@ -40,7 +49,7 @@ class Run:
 
 
 def lloyd(
-    points: Assignable,
+    points: Assignable | InParts,
     init_centers: FloatArray,
     *,
     max_iter: int = 300,
@@ -79,7 +88,7 @@ def lloyd(
             last = _update(points, centers, partials, tick(n_iter))
             if not np.array_equal(last, centers):
                 # Points that weigh nothing change labels and leave no trace in the sums.
-                if not np.array_equal(points.assign(centers), points.assign(previous_centers)):
+                if not _same_labels(points, centers, previous_centers):
                     continue
                 partials = points.accumulate(last, tick(n_iter))
             info |= {"inertia": partials.inertia, "shift": 0.0, "strict": True}
@@ -92,8 +101,14 @@ def _same(a: Partials, b: Partials) -> bool:
     return bool((a.weights == b.weights).all() and (a.sums == b.sums).all())
 
 
+def _same_labels(points: Assignable | InParts, a: FloatArray, b: FloatArray) -> bool:
+    if isinstance(points, InParts):
+        return points.same_labels(a, b)
+    return np.array_equal(points.assign(a), points.assign(b))
+
+
 def _update(
-    points: Assignable, centers: FloatArray, partials: Partials, tick: Tick | None
+    points: Assignable | InParts, centers: FloatArray, partials: Partials, tick: Tick | None
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
@@ -118,7 +133,7 @@ def _update(
     return means
 
 
-def tolerance(points: Points, tol: float, tick: Tick | None = None) -> float:
+def tolerance(points: Assignable | InParts, tol: float, tick: Tick | None = None) -> float:
     """Absolute tolerance: ``tol`` times the mean variance of the features of the points."""
     if tol == 0:
         return 0.0
@@ -217,15 +232,6 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
     return array
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Points that starts are drawn from: on the host, and where they are computed on."""
-
-    values: Array
-    weights: FloatArray | None
-    points: Points
-
-
 def start_centers(
     init: Init, draws: Draws, n_clusters: int, generator: Generator, progress: Progress
 ) -> FloatArray:
@@ -242,7 +248,7 @@ def start_centers(
 
 
 def solve(
-    points: Assignable,
+    points: Assignable | InParts,
     draws: Draws,
     n_clusters: int,
     *,

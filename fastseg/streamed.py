@@ -33,6 +33,30 @@ class Counted:
     n_left_out: int
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums (n_clusters, channels) and numbers (n_clusters,) of the values of each label."""
+
+    sums: FloatArray
+    totals: Array
+
+    @classmethod
+    def of(cls, values: Array, labels: Array, n_clusters: int) -> Sums:
+        """Add up values (n, channels) by their labels (n,)."""
+        sums = [np.bincount(labels, channel, n_clusters) for channel in values.T]
+        return cls(np.stack(sums, axis=1), np.bincount(labels, minlength=n_clusters))
+
+    def merge(self, other: Sums) -> Sums:
+        """Sums of both sets of values."""
+        return Sums(self.sums + other.sums, self.totals + other.totals)
+
+    @property
+    def means(self) -> FloatArray:
+        """Means (n_clusters, channels)."""
+        means: FloatArray = self.sums / np.maximum(self.totals, 1)[:, None]
+        return means
+
+
 class Moments:
     """Number, range, mean and deviation of values that come in chunks."""
 
@@ -45,19 +69,26 @@ class Moments:
 
     def add(self, values: Array) -> None:
         """Add values (m, channels), by the formula of Chan, Golub and LeVeque (1979)."""
-        n = len(values)
-        if n == 0:
+        if len(values) == 0:
             return
-        self.low = np.minimum(self.low, values.min(axis=0))
-        self.high = np.maximum(self.high, values.max(axis=0))
         mean = values.mean(axis=0, dtype=np.float64)
         squares = np.array(
             [np.square(values[:, f] - mean[f], dtype=np.float64).sum() for f in range(len(mean))]
         )
+        self._join(len(values), values.min(axis=0), values.max(axis=0), mean, squares)
+
+    def merge(self, other: Moments) -> Moments:
+        """Add what another one was told, and give this one."""
+        if other.n:
+            self._join(other.n, other.low, other.high, other._mean, other._squares)
+        return self
+
+    def _join(self, n: int, low: Array, high: Array, mean: FloatArray, squares: FloatArray) -> None:
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         both = self.n + n
         shift = mean - self._mean
-        self._squares += squares + shift**2 * (self.n * n / both)
-        self._mean += shift * (n / both)
+        self._squares = self._squares + squares + shift**2 * (self.n * n / both)
+        self._mean = self._mean + shift * (n / both)
         self.n = both
 
     @property
@@ -181,32 +212,28 @@ class StreamedPoints:
                 yield values, self._backend.put(self._forward(values), n_threads=n_threads)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
-        """See `Points.accumulate`."""
+        """See `InParts.accumulate`."""
         total = Partials(np.zeros_like(centers), np.zeros(len(centers)), 0.0)
         for _, points in self.parts():
             total = total.merge(points.accumulate(centers))
         return total
 
-    def assign(
-        self,
-        centers: FloatArray,
-        *,
-        labels: Array | None = None,
-        first_label: int = 0,
-        tick: Tick | None = None,
-    ) -> Array:
-        """See `Points.assign`; the labels of all points are held at once."""
-        if labels is None:
-            labels = np.empty(self.n_points, np.int32)
-        start = 0
-        for _, points in self.parts():
-            part = labels[start : start + points.n_points]
-            points.assign(centers, labels=part, first_label=first_label)
-            start += points.n_points
-        return labels
+    def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
+        """See `InParts.same_labels`."""
+        parts = self.parts()
+        return all(np.array_equal(p.assign(centers), p.assign(others)) for _, p in parts)
+
+    def mean_values(self, centers: FloatArray) -> FloatArray:
+        """Mean in image units (n_clusters, channels) of the pixels of each centre."""
+        found: Sums | None = None
+        for stored, points in self.parts():
+            part = Sums.of(self._reading.in_units(stored), points.assign(centers), len(centers))
+            found = part if found is None else found.merge(part)
+        assert found is not None
+        return found.means
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """See `Points.farthest`."""
+        """See `InParts.farthest`."""
         found: Farthest | None = None
         for _, points in self.parts():
             part = points.farthest(centers, size)

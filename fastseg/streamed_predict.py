@@ -15,13 +15,13 @@ from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
 from .foreground import check_foreground, foreground_of
 from .io import Geometry, StrPath, check_labels
 from .kernels.backend import Array, Problem
-from .labelling import label_values
+from .labelling import LabelsOf, by_distance, by_table, label_values
 from .matching import check_match, matched
 from .model import Model
 from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .streamed import Counted, count_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table
+from .streamed_labels import Output
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from .fitting import Asked, Task
 from .foreground import check_foreground
 from .io import Geometry, StrPath, check_labels, check_output
 from .kernels.backend import Problem
-from .labelling import choose_start_label
+from .labelling import LabelsOf, by_distance, by_table, choose_start_label
 from .memory import release_freed
 from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .segmentation import FittedModel
 from .streamed_fit import StreamFit, fit_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table
+from .streamed_labels import Output
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,35 @@ class Assignable(Protocol):
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """Single points farthest from their nearest centres."""
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """Points that are never in one place: what Lloyd's iterations ask of them.
+
+    Labels of all of them would take more memory than there is, so none are given.
+    """
+
+    n_points: int
+    n_features: int
+
+    def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
+        """See `Assignable.accumulate`; the partials of the parts are merged in their order."""
+
+    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
+        """See `Assignable.farthest`."""
+
+    def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
+        """Whether every point has the same label with both centres."""
+
+
+class Drawable(Protocol):
+    """Points that starts can be drawn from."""
+
+    n_features: int
+
+    def sampler(self) -> Sampler:
+        """Sampler over these points, with no centre yet."""
 
 
 class Points(Assignable, Protocol):

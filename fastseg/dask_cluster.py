@@ -1,0 +1,172 @@
+"""Work on parts of an image wherever Dask computes: threads here, processes, or many machines.
+
+A part is a tuple of what a function is called with: delayed blocks, or plain values. Results
+are merged in a tree whose shape depends on the number of parts alone, so that sums of floats
+do not depend on workers, and no task holds more than a few results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from .progress import Progress
+
+Part = tuple[Any, ...]
+# Merges results, one or more.
+Merge = Callable[[list[Any]], Any]
+
+# Results that a task of the tree merges.
+_FAN_IN = 4
+# Seconds between two looks for Ctrl-C and at a callback, while workers compute.
+_PATIENCE = 0.1
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A function and what it takes beside a part; sent to a worker once, not with every task."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def _do(job: _Job, *part: Any) -> Any:
+    return job.function(*part, *job.arguments)
+
+
+def joined(lists: list[list[Any]]) -> list[Any]:
+    """Merge lists of results into one, in the order of the parts."""
+    return [result for each in lists for result in each]
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a backend by name: workers compute on their processors."""
+    if backend not in ("auto", "cpu"):
+        raise ValueError(
+            f"backend={backend!r} is not for dask arrays, which the workers' processors compute;"
+            " leave backend out"
+        )
+
+
+class Cluster:
+    """Where Dask computes by default, as its client and configuration say."""
+
+    def __init__(self, progress: Progress, client: Any = None) -> None:
+        from dask.base import get_scheduler
+
+        self._progress = progress
+        self._client = client
+        if client is None:
+            # The function of a scheduler that is a cluster is a method of its client.
+            owner = getattr(get_scheduler(), "__self__", None)
+            self._client = owner if hasattr(owner, "scheduler_info") else None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether there are workers of `distributed`, which hold what is kept."""
+        return self._client is not None
+
+    def reduce(
+        self,
+        parts: Sequence[Part],
+        function: Callable[..., Any],
+        merge: Merge,
+        *arguments: Any,
+        stage: str | None = None,
+    ) -> Any:
+        """Merged results of ``function(*part, *arguments)`` of all parts; waits for them."""
+        from dask.delayed import Delayed
+
+        name, graph, level = _layer(parts, function, arguments)
+        number = 0
+        while len(level) > 1 or number == 0:
+            groups = [level[i : i + _FAN_IN] for i in range(0, len(level), _FAN_IN)]
+            level = [f"{name}-merge-{number}-{i}" for i in range(len(groups))]
+            graph |= {key: (merge, group) for key, group in zip(level, groups, strict=True)}
+            number += 1
+        return self._compute(Delayed(level[0], _graph(name, graph, parts), layer=name), stage)
+
+    def keep(
+        self, parts: Sequence[Part], function: Callable[..., Any], *arguments: Any, held: bool
+    ) -> list[Part]:
+        """Results of ``function(*part, *arguments)`` as parts, which stay where they are.
+
+        Where they are not ``held``, they are computed anew whenever they are used.
+        """
+        import dask
+        from dask.delayed import Delayed
+
+        name, graph, keys = _layer(parts, function, arguments)
+        whole = _graph(name, graph, parts)
+        results = [Delayed(key, whole, layer=name) for key in keys]
+        if held and self.is_remote:
+            results = self._client.persist(results)
+        elif held:
+            results = list(dask.persist(*results))
+        return [(result,) for result in results]
+
+    def _compute(self, root: Any, stage: str | None) -> Any:
+        if self._client is None:
+            with _ticking(self._progress, stage):
+                return root.compute()
+        future = self._client.compute(root)
+        try:
+            while not future.done():
+                self._tell(stage)
+                _wait(future)
+            return future.result()
+        finally:
+            future.cancel()
+
+    def _tell(self, stage: str | None) -> None:
+        if stage is not None:
+            self._progress.heartbeat_at(stage)(0, 0)
+
+
+def _wait(future: Any) -> None:
+    from distributed import TimeoutError as Late
+    from distributed import wait
+
+    try:
+        wait(future, timeout=_PATIENCE)
+    except Late:
+        return
+
+
+@contextmanager
+def _ticking(progress: Progress, stage: str | None) -> Iterator[None]:
+    """Tell a callback of tasks that threads or processes of this machine have done."""
+    from dask.callbacks import Callback
+
+    if stage is None:
+        yield
+        return
+    tick = progress.heartbeat_at(stage)
+    with Callback(posttask=lambda *_: tick(0, 0)):
+        yield
+
+
+def _layer(
+    parts: Sequence[Part], function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> tuple[str, dict[str, Any], list[str]]:
+    """Name and tasks of one layer of a graph, and the keys of the results, part by part."""
+    from dask.delayed import Delayed
+
+    name = f"fastseg-{function.__name__}-{uuid4().hex}"
+    graph: dict[str, Any] = {f"{name}-job": _Job(function, arguments)}
+    keys = [f"{name}-{i}" for i in range(len(parts))]
+    for key, part in zip(keys, parts, strict=True):
+        given = (each.key if isinstance(each, Delayed) else each for each in part)
+        graph[key] = (_do, f"{name}-job", *given)
+    return name, graph, keys
+
+
+def _graph(name: str, graph: dict[str, Any], parts: Sequence[Part]) -> Any:
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    inputs = [each for part in parts for each in part if isinstance(each, Delayed)]
+    return HighLevelGraph.from_collections(name, graph, dependencies=inputs)
