@@ -7,13 +7,14 @@ do not depend on workers, and no task holds more than a few results.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from .progress import Progress
+from .kernels.backend import Tick
 
 Part = tuple[Any, ...]
 # Merges results, one or more.
@@ -54,10 +55,9 @@ def check_backend(backend: str) -> None:
 class Cluster:
     """Where Dask computes by default, as its client and configuration say."""
 
-    def __init__(self, progress: Progress, client: Any = None) -> None:
+    def __init__(self, client: Any = None) -> None:
         from dask.base import get_scheduler
 
-        self._progress = progress
         self._client = client
         if client is None:
             # The function of a scheduler that is a cluster is a method of its client.
@@ -75,9 +75,12 @@ class Cluster:
         function: Callable[..., Any],
         merge: Merge,
         *arguments: Any,
-        stage: str | None = None,
+        tick: Tick | None = None,
     ) -> Any:
-        """Merged results of ``function(*part, *arguments)`` of all parts; waits for them."""
+        """Merged results of ``function(*part, *arguments)`` of all parts; waits for them.
+
+        ``tick`` is called with (tasks done, tasks), as far as the client knows of them.
+        """
         from dask.delayed import Delayed
 
         name, graph, level = _layer(parts, function, arguments)
@@ -87,7 +90,8 @@ class Cluster:
             level = [f"{name}-merge-{number}-{i}" for i in range(len(groups))]
             graph |= {key: (merge, group) for key, group in zip(level, groups, strict=True)}
             number += 1
-        return self._compute(Delayed(level[0], _graph(name, graph, parts), layer=name), stage)
+        root = Delayed(level[0], _graph(name, graph, parts), layer=name)
+        return self._compute(root, len(graph), tick)
 
     def keep(
         self, parts: Sequence[Part], function: Callable[..., Any], *arguments: Any, held: bool
@@ -108,44 +112,36 @@ class Cluster:
             results = list(dask.persist(*results))
         return [(result,) for result in results]
 
-    def _compute(self, root: Any, stage: str | None) -> Any:
+    def _compute(self, root: Any, n_tasks: int, tick: Tick | None) -> Any:
         if self._client is None:
-            with _ticking(self._progress, stage):
+            with _ticking(tick, n_tasks):
                 return root.compute()
+        from distributed import TimeoutError as Late
+
         future = self._client.compute(root)
         try:
             while not future.done():
-                self._tell(stage)
-                _wait(future)
+                # Waits for a moment, in which Ctrl-C is answered.
+                try:
+                    return future.result(timeout=_PATIENCE)
+                except Late:
+                    if tick is not None:
+                        tick(0, n_tasks)
             return future.result()
         finally:
             future.cancel()
 
-    def _tell(self, stage: str | None) -> None:
-        if stage is not None:
-            self._progress.heartbeat_at(stage)(0, 0)
-
-
-def _wait(future: Any) -> None:
-    from distributed import TimeoutError as Late
-    from distributed import wait
-
-    try:
-        wait(future, timeout=_PATIENCE)
-    except Late:
-        return
-
 
 @contextmanager
-def _ticking(progress: Progress, stage: str | None) -> Iterator[None]:
-    """Tell a callback of tasks that threads or processes of this machine have done."""
+def _ticking(tick: Tick | None, n_tasks: int) -> Iterator[None]:
+    """Tell of the tasks that threads or processes of this machine have done."""
     from dask.callbacks import Callback
 
-    if stage is None:
+    if tick is None:
         yield
         return
-    tick = progress.heartbeat_at(stage)
-    with Callback(posttask=lambda *_: tick(0, 0)):
+    done = itertools.count(1)
+    with Callback(posttask=lambda *_: tick(min(next(done), n_tasks), n_tasks)):
         yield
 
 

@@ -12,6 +12,7 @@ from .dispatch import backend_named
 from .kernels.backend import Array
 from .kernels.cpu import row_counter as rule
 from .pixels import Pixels
+from .progress import Progress
 from .summary import Summary
 
 
@@ -64,9 +65,16 @@ def _most_rows(values: Array) -> int:
     return min(rule.MAX_ROWS, rule._MAX_ROW_BYTES // row_bytes)
 
 
-def count(cluster: Cluster, source: Source) -> Tally:
-    """Count the distinct pixels of all parts."""
-    tally: Tally = cluster.reduce(source.parts, _count_part, _merged, source.read, stage="count")
+def count(cluster: Cluster, source: Source, progress: Progress) -> Tally:
+    """Stage "count": the distinct pixels of all parts."""
+    n = source.n_pixels
+    beat = progress.heartbeat_at("count")
+    progress.report("count", 0, n)
+    tally: Tally = cluster.reduce(
+        source.parts, _count_part, _merged, source.read,
+        tick=lambda done, tasks: beat(done * n // tasks, n),
+    )  # fmt: skip
+    progress.report("count", n, n)
     return tally
 
 

@@ -57,9 +57,7 @@ def fit_source(
     clock: Clock,
 ) -> DaskFit:
     """Find clusters of all pixels that take part."""
-    progress.report("count", 0, source.n_pixels)
-    tally = count(cluster, source)
-    progress.report("count", source.n_pixels, source.n_pixels)
+    tally = count(cluster, source, progress)
     if tally.n == 0:
         raise ValueError(
             "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
@@ -78,8 +76,9 @@ def fit_source(
     n_left_out = tally.n_left_out
     del tally
     clock.stop("count")
-    pieces = Pieces(source, cluster, n_threads or 1)
-    moments, sample = survey(cluster, pieces.parts, source.grid)
+    beat = progress.heartbeat("init", 0, task.n_most)
+    pieces = Pieces(source, cluster, n_threads or 1, beat)
+    moments, sample = survey(cluster, pieces.parts, source.grid, beat)
     known = Known(sample, moments.table, moments.ranges)
     fitted = fit_in_parts(
         task, known, lambda space: DaskPoints(pieces, space), _draw_from_all,

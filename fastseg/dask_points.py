@@ -6,6 +6,7 @@ in the order of the image, however it is cut into chunks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .arrays import check_magnitude
 from .color import ColorSpace
-from .dask_cluster import Cluster, Part, joined
+from .dask_cluster import Cluster, Merge, Part, joined
 from .dask_images import Source
 from .dask_pieces import Piece
 from .io.chunked import Region
@@ -33,12 +34,12 @@ class Pieces:
     hold, one at least; ``low`` and ``high`` (channels,) are their extremes.
     """
 
-    def __init__(self, source: Source, cluster: Cluster, n_threads: int) -> None:
+    def __init__(self, source: Source, cluster: Cluster, n_threads: int, tick: Tick | None) -> None:
         self.cluster = cluster
         self.n_threads = n_threads
         needed = source.n_pixels * (source.n_channels * source.stored.itemsize + _EXTRA_BYTES)
         parts = pieces_of(source, cluster, held=cluster.is_remote or needed <= memory_budget())
-        found = cluster.reduce(parts, _described, joined, stage="init")
+        found = cluster.reduce(parts, _described, joined, tick=tick)
         filled = [i for i, (n, _, _) in enumerate(found) if n]
         self.parts = [parts[i] for i in filled]
         self.regions = [source.regions[i] for i in filled]
@@ -76,22 +77,29 @@ class DaskPoints:
         self.n_points = int(pieces.sizes.sum())
         self.n_features = len(pieces.low)
 
-    def ask(self, question: Any, merge: Any, *arguments: Any, parts: Any = None) -> Any:
+    def ask(
+        self,
+        question: Callable[..., Any],
+        merge: Merge,
+        *arguments: Any,
+        parts: list[Part] | None = None,
+        tick: Tick | None = None,
+    ) -> Any:
         """Answers of all pieces, or of some parts, to a method of `Piece`, merged."""
         pieces = self.pieces
         return pieces.cluster.reduce(
             pieces.parts if parts is None else parts, question, merge, *arguments, self.space,
-            pieces.n_threads,
+            pieces.n_threads, tick=tick,
         )  # fmt: skip
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """See `InParts.accumulate`."""
-        partials: Partials = self.ask(Piece.accumulate, _merged, centers)
+        partials: Partials = self.ask(Piece.accumulate, _merged, centers, tick=tick)
         return partials
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `InParts.farthest`."""
-        farthest: Farthest = self.ask(Piece.farthest, _merged, centers, size)
+        farthest: Farthest = self.ask(Piece.farthest, _merged, centers, size, tick=tick)
         return farthest
 
     def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
@@ -214,7 +222,7 @@ class DaskSampler:
 
     def potentials(self, candidates: FloatArray, tick: Tick | None = None) -> FloatArray:
         """See `Sampler.potentials`."""
-        found = self._points.ask(Piece.potentials, joined, self._added, candidates)
+        found = self._points.ask(Piece.potentials, joined, self._added, candidates, tick=tick)
         self._candidate_totals, self._candidates = np.stack(found), candidates
         potentials: FloatArray = np.cumsum(self._candidate_totals, axis=0)[-1]
         return potentials

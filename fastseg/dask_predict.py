@@ -26,6 +26,7 @@ class Seen:
     may_leave_out: bool
     foreground: float | None = None
     fit: Callable[[Array], Array] | None = None
+    n_passes: int = 0
 
 
 def check_lazy(backend: str, with_distances: bool) -> None:
@@ -40,6 +41,7 @@ def check_lazy(backend: str, with_distances: bool) -> None:
 
 def look(
     source: Source,
+    cluster: Cluster,
     foreground: Any,
     match: str | None,
     profile: Profile | None,
@@ -50,14 +52,19 @@ def look(
 ) -> Seen:
     """Read the image once where its labels depend on all of it: to match, or to look for NaN."""
     check_foreground(foreground, source.n_channels)
-    cluster = Cluster(progress)
+    n = source.n_pixels
+    beat = progress.heartbeat_at("check")
     if foreground is None and match is None:
         known = source.may_leave_out or not for_nan or not source.may_hide
         hides = not known and cluster.reduce(
-            source.parts, _leaves_out, any, source.read, stage="check"
+            source.parts,
+            _leaves_out,
+            any,
+            source.read,
+            tick=lambda done, tasks: beat(done * n // tasks, n),
         )
-        return Seen(source.may_leave_out or bool(hides))
-    tally = count(cluster, source)
+        return Seen(source.may_leave_out or bool(hides), n_passes=int(not known))
+    tally = count(cluster, source, progress)
     if tally.n == 0:
         raise ValueError(
             "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
@@ -69,14 +76,14 @@ def look(
         dark = foreground_of(values, weights, foreground, n_threads=n_threads, progress=progress)
         threshold = None if foreground is None else float(values[dark, 0])
         fit = None if match is None else matched(match, values[dark:], weights[dark:], profile)
-        return Seen(may_leave_out, threshold, fit)
+        return Seen(may_leave_out, threshold, fit, 1)
     if foreground is not None:
         raise ValueError(
             f"foreground={foreground!r} needs the distinct values of the image, and there are too"
             " many to be held; give a mask instead"
         )
-    _, sample = survey(cluster, pieces_of(source, cluster, held=False), source.grid)
-    return Seen(may_leave_out, None, matched(match, sample, None, profile))
+    _, sample = survey(cluster, pieces_of(source, cluster, held=False), source.grid, None)
+    return Seen(may_leave_out, None, matched(match, sample, None, profile), 2)
 
 
 def _leaves_out(*given: Any) -> bool:

@@ -14,7 +14,7 @@ from .dask_images import Source, check_rows, rows_source
 from .dask_points import DaskPoints, DaskRows, Pieces
 from .dispatch import backend_named
 from .init_centers import Draws
-from .kernels.backend import Array, FloatArray
+from .kernels.backend import Array, FloatArray, Tick
 from .progress import Progress
 from .solver import Run, fit_points, solve, tolerance
 
@@ -40,28 +40,29 @@ def fit_dask_rows(
             " not a function"
         )
     source = rows_source(X)
-    cluster = Cluster(progress)
+    cluster = Cluster()
+    beat = progress.heartbeat("init", 0, n_clusters)
     lloyd: dict[str, Any] = {"init": init, "n_init": n_init, "max_iter": max_iter}
     lloyd |= {"random_state": random_state, "progress": progress}
-    tally = count(cluster, source) if source.stored.kind in "ui" else None
+    tally = count(cluster, source, progress) if source.stored.kind in "ui" else None
     given = isinstance(init, np.ndarray)
     if tally is not None and tally.pays:
         assert tally.summary is not None
-        draws = None if given else _from_rows(source, cluster, n_threads)
+        draws = None if given else _from_rows(source, cluster, n_threads, beat)
         fit = fit_points(
             tally.summary.values, tally.summary.counts.astype(np.float64), n_clusters, tol=tol,
             backend=backend_named("cpu"), n_threads=n_threads, repeated=True, draws=draws, **lloyd,
         )  # fmt: skip
         return fit.run
-    draws = _from_rows(source, cluster, n_threads)
+    draws = _from_rows(source, cluster, n_threads, beat)
     points: Any = draws.points
-    absolute = tolerance(points, tol, progress.heartbeat("init", 0, n_clusters))
+    absolute = tolerance(points, tol, beat)
     return solve(points, draws, n_clusters, tol=absolute, **lloyd)
 
 
-def _from_rows(source: Source, cluster: Cluster, n_threads: int | None) -> Draws:
+def _from_rows(source: Source, cluster: Cluster, n_threads: int | None, tick: Tick | None) -> Draws:
     """Draw starts from all rows in their order."""
-    points = DaskPoints(Pieces(source, cluster, n_threads or 1), ColorSpace("rgb"))
+    points = DaskPoints(Pieces(source, cluster, n_threads or 1, tick), ColorSpace("rgb"))
     return Draws(DaskRows(points), None, points)
 
 

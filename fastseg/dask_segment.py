@@ -39,7 +39,7 @@ def segment_dask(
     check_foreground(foreground, source.n_channels)
     choose_start_label(start_label, False, 0)
     fit = fit_source(
-        task, source, Cluster(progress), foreground=foreground, n_threads=n_threads,
+        task, source, Cluster(), foreground=foreground, n_threads=n_threads,
         progress=progress, clock=clock,
     )  # fmt: skip
     first = choose_start_label(start_label, fit.may_leave_out, fit.n_left_out)

@@ -10,13 +10,15 @@ import numpy as np
 from .dask_cluster import Cluster, Part
 from .dask_pieces import Piece
 from .io.chunked import shape_of
-from .kernels.backend import Array
+from .kernels.backend import Array, Tick
 from .streamed import START_SAMPLE, Moments
 
 
-def survey(cluster: Cluster, pieces: list[Part], grid: tuple[int, ...]) -> tuple[Moments, Array]:
+def survey(
+    cluster: Cluster, pieces: list[Part], grid: tuple[int, ...], tick: Tick | None
+) -> tuple[Moments, Array]:
     """Moments of all pixels of the pieces of a grid, and a sample (m, channels) of them."""
-    moments, lot = cluster.reduce(pieces, _survey, _merged, grid, stage="init")
+    moments, lot = cluster.reduce(pieces, _survey, _merged, grid, tick=tick)
     return moments, lot.values
 
 

@@ -208,6 +208,7 @@ class Model:
         progress: Progress,
     ) -> Labelled:
         """Do as `label` for a dask array; nothing is computed but what labels depend on."""
+        from .dask_cluster import Cluster
         from .dask_images import as_dask_image
         from .dask_labels import LabelRule, lazy_labels
         from .dask_predict import check_lazy, look
@@ -217,7 +218,7 @@ class Model:
         source = array.source()
         self.check_image(source.dtype, source.n_channels, allow_dtype or match is not None)
         seen = look(
-            source, foreground, match, self.profile, progress, n_threads=n_threads,
+            source, Cluster(), foreground, match, self.profile, progress, n_threads=n_threads,
             for_nan=self.start_label == 0 and not self.fixed_start,
         )  # fmt: skip
         first = self.first_label(seen.may_leave_out, 0)

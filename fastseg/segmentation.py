@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .arrays import is_dask
+from .io import Geometry
 from .kernels.backend import Array, FloatArray
 from .model import Model
 from .ward import WardTree
@@ -84,3 +85,58 @@ class Segmentation(FittedModel):
         if self.channel_axis is None:
             return picture[..., 0]
         return np.moveaxis(picture, -1, self.channel_axis)
+
+
+@dataclass(eq=False)
+class FileSegmentation(FittedModel):
+    """Result of `segment_file`: a fitted model, and what became of the file.
+
+    Attributes
+    ----------
+    output : str
+        File of the labels.
+    grid : tuple of int
+        Its shape.
+    stored_dtype : str
+        Type of the values in the file.
+    geometry : Geometry or None
+        Where the voxels lie.
+    skipped : dict of str to int
+        What could not be decoded and was left out, and its pixels.
+    n_passes : int
+        How often the image was read.
+    n_sampled : int or None
+        Pixels of the sample that the clusters were fitted to. The inertia is then theirs.
+    notes : tuple of str
+        What was done to the file's content.
+    """
+
+    output: str = field(kw_only=True)
+    grid: tuple[int, ...] = field(kw_only=True)
+    stored_dtype: str = field(kw_only=True)
+    geometry: Geometry | None = field(kw_only=True)
+    skipped: dict[str, int] = field(kw_only=True)
+    n_passes: int = field(kw_only=True)
+    n_sampled: int | None = field(kw_only=True)
+    notes: tuple[str, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class FileLabels:
+    """Result of `predict_file`: what was written, and how."""
+
+    output: str
+    grid: tuple[int, ...]
+    dtype: str
+    geometry: Geometry | None
+    counts: Array
+    start_label: int
+    n_left_out: int
+    backend: str
+    reason: str
+    seconds: dict[str, float]
+    skipped: dict[str, int]
+    n_passes: int
+    foreground: float | None
+    match: str | None
+    notes: tuple[str, ...]

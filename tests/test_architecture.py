@@ -33,7 +33,7 @@ LAYERS = [
     ["model", "estimator", "minibatch_estimator"],
     ["segmentation"],
     ["streamed_fit", "streamed_labels", "dask_fit"],
-    ["dask_segment"],
+    ["dask_segment", "dask_files"],
     ["pipeline", "distances", "components", "streaming", "streamed_predict"],
     ["specks"],
     ["choosing_k", "dendrogram_picture", "image_views"],
