@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -34,18 +35,9 @@ def rng():
     return np.random.default_rng(7)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Three worker processes, one thread each, and nannies that start them again."""
-    with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=None, memory_limit=0
-    ) as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def client(cluster):
-    with distributed.Client(cluster) as client:
+def client(dask_cluster):
+    with distributed.Client(dask_cluster) as client:
         yield client
 
 
@@ -428,6 +420,25 @@ class TestCluster:
         with pytest.raises(fastseg.Stopped):
             fastseg.segment(lazy, 3, callback=lambda stage, *_: stage == "iterations")
 
+    @pytest.mark.parametrize("repeats", [True, False], ids=["counting", "iterating"])
+    def test_the_image_never_comes_to_the_client_or_the_scheduler(self, client, repeats):
+        """Both are this process, and it takes a small part of the image's 48 MB."""
+        dtype = np.uint16 if repeats else np.float32
+        shape, chunks = ((4000, 6000), 1000) if repeats else ((2000, 3000, 2), (500, 1000, 2))
+        lazy = da.zeros(shape, chunks=chunks, dtype=dtype)
+        lazy = lazy.map_blocks(_filled, dtype=dtype, repeats=repeats)
+        how = {} if repeats else {"init": [[0.2, 0.2], [0.7, 0.7]], "tol": 1e-2}
+        fastseg.segment(lazy[:100, :100], 2, **how)  # loads what is to be loaded
+        tracemalloc.start()
+        try:
+            result = fastseg.segment(lazy, 2, **how)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert result.counts.sum() == result.labels.size
+        assert lazy.nbytes == 48_000_000
+        assert peak < lazy.nbytes / 4
+
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills by a signal")
     @pytest.mark.parametrize("repeats", [True, False], ids=["counting", "iterating"])
     def test_a_worker_that_is_killed(self, client, rng, repeats):
@@ -457,6 +468,12 @@ class TestCluster:
 def _slowly(block):
     time.sleep(0.03)
     return block
+
+
+def _filled(block, repeats, block_id=None):
+    if repeats:
+        return block + np.arange(block.shape[1], dtype=block.dtype)
+    return np.random.default_rng(block_id).random(block.shape, np.float32)
 
 
 def _threads_of_ours():
