@@ -25,9 +25,11 @@ from .file_options import FileOptions, Paths, opened, paths_of
 from .fitting import Asked
 from .foreground import check_foreground
 from .io import StrPath, check_labels, check_output
+from .io.atomic import remove_late
 from .io.chunked import LabelPlan, Region, cut, regions
 from .io.image import Legend
 from .io.opening import create_labels, reader_of
+from .io.zarr_store import is_zarr
 from .io.zarr_target import is_target
 from .io.zarr_writer import ZarrWriter
 from .kernels.backend import Array
@@ -312,6 +314,8 @@ def _label_region(region: Region, reading: Reading, rule: LabelRule, writer: Zar
     _check_seen(writer.folder)
     labels = rule.label(_pixels(region, reading=reading))
     writer.encode(region, labels)
+    if not is_zarr(writer.folder):  # the run was stopped meanwhile
+        remove_late(writer.folder)
     return np.bincount(labels.reshape(-1), minlength=rule.first_label + len(rule.centers))
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -152,8 +154,6 @@ def test_a_worker_that_is_killed_while_labels_are_written(
 
 
 def _slow_label(region, reading, rule, writer):
-    import time
-
     from fastseg.dask_files import _label_region
 
     time.sleep(0.05)
@@ -177,6 +177,45 @@ def test_what_fails_leaves_nothing(tmp_path, image, address, small_tasks):
             tmp_path / "in.zarr", tmp_path / "out.zarr", 4, options=options(address)
         )
     assert os.listdir(tmp_path) == ["in.zarr"]
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_what_is_written_after_a_stop_is_removed(tmp_path, image, address, monkeypatch, name):
+    """A task that runs cannot be stopped, and Zarr makes the folders that it writes into."""
+    monkeypatch.setattr("fastseg.dask_files._label_region", _late_label)
+
+    def stop(stage, done, total, info):
+        return stage == "labels" and (tmp_path / "writing").exists()
+
+    with pytest.raises(fastseg.Stopped):
+        fastseg.segment_file(
+            tmp_path / "in.zarr", tmp_path / name, 4, options=options(address), callback=stop
+        )
+    written = tmp_path / "written"
+    while not written.exists():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    assert sorted(os.listdir(tmp_path)) == ["in.zarr", "writing", "written"]
+
+
+class _LateWriter:
+    def __init__(self, writer, folder):
+        self.writer, self.folder, self.marks = writer, writer.folder, folder
+
+    def encode(self, region, labels):
+        (self.marks / "writing").touch()
+        time.sleep(1)
+        assert not os.path.exists(self.folder)
+        self.writer.encode(region, labels)
+        assert os.path.exists(self.folder)
+        (self.marks / "written").touch()
+
+
+def _late_label(region, reading, rule, writer):
+    from fastseg.dask_files import _label_region
+
+    folder = pathlib.Path(reading.images[0].name).parent
+    return _label_region(region, reading, rule, _LateWriter(writer, folder))
 
 
 def test_a_worker_that_does_not_see_the_image_says_so(tmp_path, image, address, monkeypatch):
