@@ -14,6 +14,7 @@ MEBIBYTE = 2**20
 # Below this the engine itself, the tables of a counter and two regions do not fit.
 LEAST = 256 * MEBIBYTE
 _DEFAULT_LEAST = 512 * MEBIBYTE
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _UNITS = {"": 1, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -110,6 +111,18 @@ def release_freed() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def map_large_blocks() -> None:
+    """Have the system take large blocks back the moment they are freed (glibc), for good.
+
+    The C library would keep them for blocks to come, and as those of compressed tiles are of
+    many sizes, what lies free between them grows for minutes. It concerns the whole process,
+    so it is for programs, not for a library's calls.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, MEBIBYTE)
 
 
 def _windows_status(name: str) -> int | None:

@@ -31,7 +31,7 @@ LAYERS = [
     ["fitting"],
     ["fitting_in_parts"],
     ["model", "estimator", "minibatch_estimator"],
-    ["segmentation"],
+    ["segmentation", "semi_supervised"],
     ["streamed_fit", "streamed_labels", "dask_fit"],
     ["dask_segment", "dask_files"],
     ["pipeline", "distances", "components", "streaming", "streamed_predict"],

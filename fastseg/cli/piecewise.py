@@ -19,7 +19,7 @@ from ..io.opening import (
     largest_picture,
     open_image,
 )
-from ..memory import MEBIBYTE, memory_budget
+from ..memory import MEBIBYTE, map_large_blocks, memory_budget
 from ..progress import Callback, Clock
 from .extras import Extras
 from .job import Clusters, Job, clusters_as_dict, without_infinities
@@ -112,6 +112,7 @@ def segment_in_pieces(
     from ..streaming import segment_file
 
     clock = Clock()
+    map_large_blocks()
     start = start_centers(init, lambda: _n_channels(source, options))
     n_clusters = fitting_count(n_clusters, start, names)
     result = segment_file(
@@ -156,6 +157,7 @@ def predict_in_pieces(
     from ..streamed_predict import predict_file
 
     clock = Clock()
+    map_large_blocks()
     check_label_output(output, overwrite, (*source.files, model_path))
     model = load_model(model_path)
     found = predict_file(
@@ -224,6 +226,7 @@ def fit_many(
     from .source import Source
 
     clock = Clock()
+    map_large_blocks()
     check_output(model_path, overwrite, (".json",), inputs)
     start = start_centers(init, lambda: _n_channels(Source(inputs[0]), options))
     n_clusters = fitting_count(n_clusters, start, names)
