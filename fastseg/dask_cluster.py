@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -90,7 +91,7 @@ class Cluster:
             level = [f"{name}-merge-{number}-{i}" for i in range(len(groups))]
             graph |= {key: (merge, group) for key, group in zip(level, groups, strict=True)}
             number += 1
-        root = Delayed(level[0], _graph(name, graph, parts), layer=name)
+        root = Delayed(level[0], _graph(graph, parts))
         return self._compute(root, len(graph), tick)
 
     def keep(
@@ -100,33 +101,29 @@ class Cluster:
 
         Where they are not ``held``, they are computed anew whenever they are used.
         """
-        import dask
         from dask.delayed import Delayed
 
-        name, graph, keys = _layer(parts, function, arguments)
-        whole = _graph(name, graph, parts)
-        results = [Delayed(key, whole, layer=name) for key in keys]
-        if held and self.is_remote:
-            results = self._client.persist(results)
-        elif held:
-            results = list(dask.persist(*results))
-        return [(result,) for result in results]
+        name, tasks, keys = _layer(parts, function, arguments)
+        graph = _graph(tasks, parts)
+        if not held:
+            return [(Delayed(key, graph),) for key in keys]
+        if self._client is not None:
+            return [(future,) for future in self._client.get(graph, keys, sync=False)]
+        root = f"{name}-all"
+        return [(result,) for result in Delayed(root, {**graph, root: (list, keys)}).compute()]
 
     def _compute(self, root: Any, n_tasks: int, tick: Tick | None) -> Any:
         if self._client is None:
             with _ticking(tick, n_tasks):
                 return root.compute()
-        from distributed import TimeoutError as Late
-
         future = self._client.compute(root)
         try:
-            while not future.done():
-                # Waits for a moment, in which Ctrl-C is answered.
-                try:
-                    return future.result(timeout=_PATIENCE)
-                except Late:
-                    if tick is not None:
-                        tick(0, n_tasks)
+            done = Event()
+            future.add_done_callback(lambda _: done.set())
+            # Waits for moments, between which Ctrl-C is answered.
+            while not done.wait(_PATIENCE):
+                if tick is not None:
+                    tick(0, n_tasks)
             return future.result()
         finally:
             future.cancel()
@@ -149,20 +146,30 @@ def _layer(
     parts: Sequence[Part], function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> tuple[str, dict[str, Any], list[str]]:
     """Name and tasks of one layer of a graph, and the keys of the results, part by part."""
-    from dask.delayed import Delayed
-
-    name = f"fastseg-{function.__name__}-{uuid4().hex}"
+    name = f"fastseg-{function.__name__.strip('_')}-{uuid4().hex}"
     graph: dict[str, Any] = {f"{name}-job": _Job(function, arguments)}
     keys = [f"{name}-{i}" for i in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
-        given = (each.key if isinstance(each, Delayed) else each for each in part)
+        given = (each.key if _is_elsewhere(each) else each for each in part)
         graph[key] = (_do, f"{name}-job", *given)
     return name, graph, keys
 
 
-def _graph(name: str, graph: dict[str, Any], parts: Sequence[Part]) -> Any:
-    from dask.delayed import Delayed
-    from dask.highlevelgraph import HighLevelGraph
+def _is_elsewhere(each: Any) -> bool:
+    """Whether a value of a part is a delayed one, or a future of a worker's, known by its key."""
+    return hasattr(each, "key") and (hasattr(each, "add_done_callback") or hasattr(each, "dask"))
 
-    inputs = [each for part in parts for each in part if isinstance(each, Delayed)]
-    return HighLevelGraph.from_collections(name, graph, dependencies=inputs)
+
+def _graph(tasks: dict[str, Any], parts: Sequence[Part]) -> dict[Any, Any]:
+    """Tasks with those of the parts, in one layer: thousands of layers take their time."""
+    layers: dict[Any, Any] = {}
+    graph: dict[Any, Any] = {}
+    for each in (each for part in parts for each in part if _is_elsewhere(each)):
+        if hasattr(each, "dask"):
+            inner = each.dask
+            layers |= getattr(inner, "layers", {id(inner): inner})
+        else:
+            graph[each.key] = each
+    for layer in layers.values():
+        graph |= layer
+    return graph | tasks
