@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .pipeline import segment
     from .progress import Stopped
     from .report_picture import report
-    from .segmentation import FileLabels, FileSegmentation, Segmentation
+    from .segmentation import FileLabels, FileModel, FileSegmentation, Segmentation
     from .solver import ConvergenceWarning
     from .specks import remove_specks
     from .streamed_predict import predict_file
@@ -37,6 +37,7 @@ _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "FileLabels": "segmentation",
+    "FileModel": "segmentation",
     "FileOptions": "file_options",
     "FileSegmentation": "segmentation",
     "KMeans": "estimator",
@@ -66,6 +67,7 @@ __all__ = [
     "Comparison",
     "ConvergenceWarning",
     "FileLabels",
+    "FileModel",
     "FileOptions",
     "FileSegmentation",
     "KMeans",

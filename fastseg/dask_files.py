@@ -97,6 +97,7 @@ def segment_zarr(
             grid=image.grid,
             stored_dtype=image.dtype.name,
             geometry=image.geometry,
+            n_pixels=image.n_pixels,
             skipped={},
             n_passes=2 if fit.values is not None else 3,
             n_sampled=None,

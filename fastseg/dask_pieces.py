@@ -78,10 +78,10 @@ class Piece:
         """See `Points.farthest`."""
         return self._points(space, n_threads).farthest(centers, size)
 
-    def same_labels(
+    def label_alike(
         self, centers: FloatArray, others: FloatArray, space: ColorSpace, n_threads: int
     ) -> bool:
-        """See `InParts.same_labels`."""
+        """See `PointsInParts.label_alike`."""
         points = self._points(space, n_threads)
         return np.array_equal(points.assign(centers), points.assign(others))
 

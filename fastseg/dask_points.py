@@ -70,7 +70,7 @@ def _described(piece: Piece) -> list[tuple[int, Any, Any]]:
 
 
 class DaskPoints:
-    """Points in a space, see `InParts` and `Drawable`."""
+    """Points in a space, see `PointsInParts` and `Drawable`."""
 
     def __init__(self, pieces: Pieces, space: ColorSpace) -> None:
         self.pieces, self.space = pieces, space
@@ -93,18 +93,18 @@ class DaskPoints:
         )  # fmt: skip
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
-        """See `InParts.accumulate`."""
+        """See `Assignable.accumulate`."""
         partials: Partials = self.ask(Piece.accumulate, _merged, centers, tick=tick)
         return partials
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """See `InParts.farthest`."""
+        """See `Assignable.farthest`."""
         farthest: Farthest = self.ask(Piece.farthest, _merged, centers, size, tick=tick)
         return farthest
 
-    def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
-        """See `InParts.same_labels`."""
-        return bool(self.ask(Piece.same_labels, all, centers, others))
+    def label_alike(self, centers: FloatArray, others: FloatArray) -> bool:
+        """See `PointsInParts.label_alike`."""
+        return bool(self.ask(Piece.label_alike, all, centers, others))
 
     def mean_values(self, centers: FloatArray) -> FloatArray:
         """Mean in image units (n_clusters, channels) of the pixels of each centre."""

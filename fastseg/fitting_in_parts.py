@@ -12,7 +12,7 @@ from .class_names import check_names
 from .color import ColorSpace, label_order
 from .fitting import Fitted, Task
 from .init_centers import Draws
-from .kernels.backend import Array, Backend, FloatArray, InParts, Points
+from .kernels.backend import Array, Backend, FloatArray, Points, PointsInParts
 from .matching import Profile
 from .methods import choose_method
 from .progress import Clock, Progress
@@ -22,7 +22,7 @@ from .summary import check_distinct
 from .sweep import choose_n_clusters
 
 
-class Parts(InParts, Protocol):
+class Parts(PointsInParts, Protocol):
     """Points in parts that know their values in image units."""
 
     def mean_values(self, centers: FloatArray) -> FloatArray:
@@ -44,7 +44,7 @@ class Known:
 
 
 # Points that starts are drawn from, and those that the tolerance rests on.
-Start = Callable[[Parts, Array, Points], tuple[Draws, Points | InParts]]
+Start = Callable[[Parts, Array, Points], tuple[Draws, Points | PointsInParts]]
 
 
 def draw_from_sample(points: Parts, sample: Array, held: Points) -> tuple[Draws, Points]:

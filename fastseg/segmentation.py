@@ -88,7 +88,30 @@ class Segmentation(FittedModel):
 
 
 @dataclass(eq=False)
-class FileSegmentation(FittedModel):
+class FileModel(FittedModel):
+    """Result of `fit_files`: a fitted model, and how the files were read.
+
+    Attributes
+    ----------
+    n_pixels : int
+        Pixels of all images, those left out included.
+    skipped : dict of str to int
+        What could not be decoded and was left out, and its pixels.
+    n_passes : int
+        How often the images were read.
+    n_sampled : int or None
+        Pixels of the sample that the clusters were fitted to. The inertia is then theirs, and
+        the counts are unless `segment_file` labelled all.
+    """
+
+    n_pixels: int = field(kw_only=True)
+    skipped: dict[str, int] = field(kw_only=True)
+    n_passes: int = field(kw_only=True)
+    n_sampled: int | None = field(kw_only=True)
+
+
+@dataclass(eq=False)
+class FileSegmentation(FileModel):
     """Result of `segment_file`: a fitted model, and what became of the file.
 
     Attributes
@@ -101,12 +124,6 @@ class FileSegmentation(FittedModel):
         Type of the values in the file.
     geometry : Geometry or None
         Where the voxels lie.
-    skipped : dict of str to int
-        What could not be decoded and was left out, and its pixels.
-    n_passes : int
-        How often the image was read.
-    n_sampled : int or None
-        Pixels of the sample that the clusters were fitted to. The inertia is then theirs.
     notes : tuple of str
         What was done to the file's content.
     """
@@ -115,9 +132,6 @@ class FileSegmentation(FittedModel):
     grid: tuple[int, ...] = field(kw_only=True)
     stored_dtype: str = field(kw_only=True)
     geometry: Geometry | None = field(kw_only=True)
-    skipped: dict[str, int] = field(kw_only=True)
-    n_passes: int = field(kw_only=True)
-    n_sampled: int | None = field(kw_only=True)
     notes: tuple[str, ...] = field(kw_only=True)
 
 

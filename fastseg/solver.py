@@ -15,17 +15,10 @@ from typing import Any
 import numpy as np
 
 from .init_centers import Draws, Generator, check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import (
-    Array,
-    Assignable,
-    Backend,
-    FloatArray,
-    InParts,
-    Partials,
-    Points,
-    Tick,
-)
+from .kernels.backend import Array, Backend, FloatArray, Partials, Points, PointsInParts, Tick
 from .progress import Progress
+
+Solved = Points | PointsInParts
 
 
 class ConvergenceWarning(UserWarning):
@@ -49,7 +42,7 @@ class Run:
 
 
 def lloyd(
-    points: Assignable | InParts,
+    points: Solved,
     init_centers: FloatArray,
     *,
     max_iter: int = 300,
@@ -88,7 +81,7 @@ def lloyd(
             last = _update(points, centers, partials, tick(n_iter))
             if not np.array_equal(last, centers):
                 # Points that weigh nothing change labels and leave no trace in the sums.
-                if not _same_labels(points, centers, previous_centers):
+                if not _label_alike(points, centers, previous_centers):
                     continue
                 partials = points.accumulate(last, tick(n_iter))
             info |= {"inertia": partials.inertia, "shift": 0.0, "strict": True}
@@ -101,14 +94,15 @@ def _same(a: Partials, b: Partials) -> bool:
     return bool((a.weights == b.weights).all() and (a.sums == b.sums).all())
 
 
-def _same_labels(points: Assignable | InParts, a: FloatArray, b: FloatArray) -> bool:
-    if isinstance(points, InParts):
-        return points.same_labels(a, b)
-    return np.array_equal(points.assign(a), points.assign(b))
+def _label_alike(points: Solved, centers: FloatArray, others: FloatArray) -> bool:
+    """Whether all points get the same labels from two tables of centres."""
+    if isinstance(points, PointsInParts):
+        return points.label_alike(centers, others)
+    return np.array_equal(points.assign(centers), points.assign(others))
 
 
 def _update(
-    points: Assignable | InParts, centers: FloatArray, partials: Partials, tick: Tick | None
+    points: Solved, centers: FloatArray, partials: Partials, tick: Tick | None
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
@@ -133,7 +127,7 @@ def _update(
     return means
 
 
-def tolerance(points: Assignable | InParts, tol: float, tick: Tick | None = None) -> float:
+def tolerance(points: Solved, tol: float, tick: Tick | None = None) -> float:
     """Absolute tolerance: ``tol`` times the mean variance of the features of the points."""
     if tol == 0:
         return 0.0
@@ -248,7 +242,7 @@ def start_centers(
 
 
 def solve(
-    points: Assignable | InParts,
+    points: Solved,
     draws: Draws,
     n_clusters: int,
     *,

@@ -201,7 +201,11 @@ class StreamedPoints:
         self._reading, self._pool, self._backend = reading, pool, backend
         self._forward, self._progress = forward, progress
 
-    def parts(self) -> Iterator[tuple[Array, Points]]:
+    def parts(self) -> Iterator[Points]:
+        """Points of each region, in one pass over the images."""
+        return (points for _, points in self.stored_parts())
+
+    def stored_parts(self) -> Iterator[tuple[Array, Points]]:
         """Stored values and points of each region, in one pass over the images."""
         self.n_passes += 1
         info = {"pass": self.n_passes}
@@ -212,30 +216,30 @@ class StreamedPoints:
                 yield values, self._backend.put(self._forward(values), n_threads=n_threads)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
-        """See `InParts.accumulate`."""
+        """See `Assignable.accumulate`."""
         total = Partials(np.zeros_like(centers), np.zeros(len(centers)), 0.0)
-        for _, points in self.parts():
+        for points in self.parts():
             total = total.merge(points.accumulate(centers))
         return total
 
-    def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
-        """See `InParts.same_labels`."""
+    def label_alike(self, centers: FloatArray, others: FloatArray) -> bool:
+        """See `PointsInParts.label_alike`."""
         parts = self.parts()
-        return all(np.array_equal(p.assign(centers), p.assign(others)) for _, p in parts)
+        return all(np.array_equal(part.assign(centers), part.assign(others)) for part in parts)
 
     def mean_values(self, centers: FloatArray) -> FloatArray:
         """Mean in image units (n_clusters, channels) of the pixels of each centre."""
         found: Sums | None = None
-        for stored, points in self.parts():
+        for stored, points in self.stored_parts():
             part = Sums.of(self._reading.in_units(stored), points.assign(centers), len(centers))
             found = part if found is None else found.merge(part)
         assert found is not None
         return found.means
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """See `InParts.farthest`."""
+        """See `Assignable.farthest`."""
         found: Farthest | None = None
-        for _, points in self.parts():
+        for points in self.parts():
             part = points.farthest(centers, size)
             found = part if found is None else found.merge(part)
         assert found is not None

@@ -124,6 +124,13 @@ class Assignable(Protocol):
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """Assign every point to its nearest centre and sum up; stores nothing of size n."""
 
+    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
+        """Single points farthest from their nearest centres."""
+
+
+class Points(Assignable, Protocol):
+    """Points where a backend computes on them."""
+
     def assign(
         self,
         centers: FloatArray,
@@ -138,44 +145,25 @@ class Assignable(Protocol):
         the points); without it an int32 array is made.
         """
 
-    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """Single points farthest from their nearest centres."""
+    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
+        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
+
+    def sampler(self) -> Sampler:
+        """Sampler over these points, with no centre yet."""
 
 
 @runtime_checkable
-class InParts(Protocol):
-    """Points that are never in one place: what Lloyd's iterations ask of them.
+class PointsInParts(Assignable, Protocol):
+    """Points that are never held at once."""
 
-    Labels of all of them would take more memory than there is, so none are given.
-    """
-
-    n_points: int
-    n_features: int
-
-    def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
-        """See `Assignable.accumulate`; the partials of the parts are merged in their order."""
-
-    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """See `Assignable.farthest`."""
-
-    def same_labels(self, centers: FloatArray, others: FloatArray) -> bool:
-        """Whether every point has the same label with both centres."""
+    def label_alike(self, centers: FloatArray, others: FloatArray) -> bool:
+        """Whether all points get the same labels from two tables of centres."""
 
 
 class Drawable(Protocol):
     """Points that starts can be drawn from."""
 
     n_features: int
-
-    def sampler(self) -> Sampler:
-        """Sampler over these points, with no centre yet."""
-
-
-class Points(Assignable, Protocol):
-    """Points where a backend computes on them."""
-
-    def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
-        """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
 
     def sampler(self) -> Sampler:
         """Sampler over these points, with no centre yet."""
