@@ -6,11 +6,11 @@ fills whole chunks, or shards, so that no two write to one file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from .file_options import FileOptions, Paths, opened, paths_of
 from .fitting import Asked
 from .foreground import check_foreground
 from .io import StrPath, check_labels, check_output
-from .io.atomic import remove_late
+from .io.atomic import atomic_write, remove_late
 from .io.chunked import LabelPlan, Region, cut, regions
 from .io.image import Legend
 from .io.opening import create_labels, reader_of
@@ -36,6 +36,7 @@ from .kernels.backend import Array
 from .labelling import choose_start_label
 from .matching import Forward
 from .model import Model
+from .model_file import model_text
 from .pixels import Pixels
 from .progress import Clock, Progress
 from .reading import Reading
@@ -67,9 +68,9 @@ def segment_zarr(
     check_backend(backend)
     if model is not None:
         check_output(model, options.overwrite, (".json",), paths_of(path))
-    with _on_workers(path, output, mask, nodata, options) as (reading, cluster):
+    with _on_workers(path, output, mask, nodata, options) as (stored, cluster):
+        reading, source = stored.reading, _source(stored)
         image = reading.images[0]
-        source = _source(reading)
         task = asked.of(reading.units, reading.n_channels)
         check_foreground(foreground, reading.n_channels)
         first = choose_start_label(start_label, reading.may_leave_out, 0)
@@ -109,7 +110,7 @@ def segment_zarr(
         )  # fmt: skip
         clock.stop("fit")
         del fit
-        _write(result, rule, reading, cluster, output, options, progress, save_model=model)
+        _write(result, rule, stored, cluster, output, options, progress, save_model=model)
         clock.stop("labels")
     return result
 
@@ -132,8 +133,9 @@ def predict_zarr(
 ) -> FileLabels:
     """Label a Zarr image where the workers are, see `predict_file`."""
     check_backend(backend)
-    with _on_workers(path, output, mask, nodata, options) as (reading, cluster):
-        image, source = reading.images[0], _source(reading)
+    with _on_workers(path, output, mask, nodata, options) as (stored, cluster):
+        reading, source = stored.reading, _source(stored)
+        image = reading.images[0]
         model.check_image(reading.units, reading.n_channels, allow_dtype or match is not None)
         check_labels(output, model.n_clusters + model.start_label, image.grid)
         clock.stop("open")
@@ -147,7 +149,7 @@ def predict_zarr(
             model.space_centers, first, Forward(model.space, seen.fit), seen.foreground,
             n_threads=n_threads or 1,
         )  # fmt: skip
-        counts = _write(model, rule, reading, cluster, output, options, progress)
+        counts = _write(model, rule, stored, cluster, output, options, progress)
         clock.stop("labels")
         return FileLabels(
             output=os.fspath(output),
@@ -168,10 +170,24 @@ def predict_zarr(
         )
 
 
-@contextmanager
+@dataclass(frozen=True)
+class _Stored:
+    """An image, and its mask, in folders that all workers see."""
+
+    reading: Reading
+    folders: tuple[str, ...]
+
+    def pixels(self, region: Region) -> Pixels:
+        """Pixels of a region, on a worker."""
+        for folder in self.folders:
+            _check_seen(folder)
+        return self.reading.read(0, region).pixels
+
+
+@contextlib.contextmanager
 def _on_workers(
     path: Paths, output: StrPath, mask: StrPath | None, nodata: float | None, options: FileOptions
-) -> Iterator[tuple[Reading, Cluster]]:
+) -> Iterator[tuple[_Stored, Cluster]]:
     """Open the headers of the images here, and connect to the scheduler."""
     given = [os.fspath(each) for each in paths_of(path)]
     masks = [] if mask is None else [os.fspath(mask)]
@@ -192,7 +208,8 @@ def _on_workers(
     whole = [os.path.abspath(name) for name in given]
     hiding = None if mask is None else os.path.abspath(mask)
     with opened([whole], [hiding], nodata, options, 1) as (reading, _), _client(options) as client:
-        yield reading, Cluster(client)
+        folders = whole if hiding is None else [*whole, hiding]
+        yield _Stored(reading, tuple(folders)), Cluster(client)
 
 
 def _check_options(options: FileOptions) -> None:
@@ -210,7 +227,7 @@ def _check_options(options: FileOptions) -> None:
             )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _client(options: FileOptions) -> Iterator[Any]:
     """Connection to the scheduler, which has a worker."""
     try:
@@ -244,24 +261,16 @@ def _client(options: FileOptions) -> Iterator[Any]:
         yield client
 
 
-def _source(reading: Reading) -> Source:
-    image = reading.images[0]
+def _source(stored: _Stored) -> Source:
+    reading, image = stored.reading, stored.reading.images[0]
     step = cut(
         image.grid, (1,) * len(image.grid), image.block, image.pixel_bytes, _TASK_BYTES
     )  # fmt: skip
     parts = regions(image.grid, step)
     return Source(
-        [(region,) for region in parts], parts, partial(_pixels, reading=reading), image.grid,
+        [(region,) for region in parts], parts, stored.pixels, image.grid,
         reading.stored, reading.n_channels, reading.may_leave_out, reading.stored.kind == "f",
     )  # fmt: skip
-
-
-def _pixels(region: Region, *, reading: Reading) -> Pixels:
-    """Pixels of a region, on a worker."""
-    for image in (*reading.images, *reading.masks):
-        if image is not None:
-            _check_seen(image.name)
-    return reading.read(0, region).pixels
 
 
 def _check_seen(folder: str) -> None:
@@ -276,7 +285,7 @@ def _check_seen(folder: str) -> None:
 def _write(
     model: Model,
     rule: LabelRule,
-    reading: Reading,
+    stored: _Stored,
     cluster: Cluster,
     output: StrPath,
     options: FileOptions,
@@ -285,7 +294,7 @@ def _write(
     save_model: StrPath | None = None,
 ) -> Array:
     """Label and write where the workers are; returns the pixels of each cluster."""
-    image, first = reading.images[0], rule.first_label
+    image, first = stored.reading.images[0], rule.first_label
     n = image.n_pixels
     legend = Legend(
         model.palette(first), first == 1, label_names(model.names, first), image.geometry
@@ -293,27 +302,33 @@ def _write(
     plan = LabelPlan(image.grid, rule.dtype, legend, image, options.compression, options.pyramid)
     beat = progress.heartbeat_at("labels")
     progress.report("labels", 0, n)
-    with create_labels(os.path.abspath(output), plan, overwrite=options.overwrite) as writer:
+    with contextlib.ExitStack() as stack:
+        saved = None
+        if save_model is not None:
+            saved = stack.enter_context(atomic_write(save_model, overwrite=options.overwrite))
+        whole = os.path.abspath(output)
+        writer = stack.enter_context(create_labels(whole, plan, overwrite=options.overwrite))
         assert isinstance(writer, ZarrWriter)
         step = cut(image.grid, writer.block, image.block, image.pixel_bytes, _TASK_BYTES)
         parts = [(region,) for region in regions(image.grid, step)]
         counts: Array = cluster.reduce(
-            parts, _label_region, sum, reading, rule, writer,
+            parts, _label_region, sum, stored, rule, writer,
             tick=lambda done, tasks: beat(done * n // tasks, n),
         )  # fmt: skip
         progress.report("labels", n, n)
         for level, smaller in enumerate(writer.smaller()):
             shrunk = [(region,) for region in smaller]
-            cluster.reduce(shrunk, _shrink_region, all, writer, level, tick=None)
-        if save_model is not None:
-            model.save(save_model, overwrite=options.overwrite)
+            cluster.reduce(shrunk, _shrink_region, all, writer, level)
+        if saved is not None:  # appears right after the labels
+            saved.write(model_text(model))
+            saved.flush()
     return counts[first:]
 
 
-def _label_region(region: Region, reading: Reading, rule: LabelRule, writer: ZarrWriter) -> Array:
+def _label_region(region: Region, stored: _Stored, rule: LabelRule, writer: ZarrWriter) -> Array:
     """Write the labels of a region; returns the pixels of each label."""
     _check_seen(writer.folder)
-    labels = rule.label(_pixels(region, reading=reading))
+    labels = rule.label(stored.pixels(region))
     writer.encode(region, labels)
     if not is_zarr(writer.folder):  # the run was stopped meanwhile
         remove_late(writer.folder)

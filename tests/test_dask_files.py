@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from large_files import write_ome
 
 import fastseg
 
@@ -153,11 +154,11 @@ def test_a_worker_that_is_killed_while_labels_are_written(
     assert sorted(os.listdir(tmp_path)) == ["in.zarr", "out.zarr"]
 
 
-def _slow_label(region, reading, rule, writer):
+def _slow_label(region, stored, rule, writer):
     from fastseg.dask_files import _label_region
 
     time.sleep(0.05)
-    return _label_region(region, reading, rule, writer)
+    return _label_region(region, stored, rule, writer)
 
 
 def test_what_fails_leaves_nothing(tmp_path, image, address, small_tasks):
@@ -211,27 +212,48 @@ class _LateWriter:
         (self.marks / "written").touch()
 
 
-def _late_label(region, reading, rule, writer):
+def _late_label(region, stored, rule, writer):
     from fastseg.dask_files import _label_region
 
-    folder = pathlib.Path(reading.images[0].name).parent
-    return _label_region(region, reading, rule, _LateWriter(writer, folder))
+    folder = pathlib.Path(stored.folders[0]).parent
+    return _label_region(region, stored, rule, _LateWriter(writer, folder))
 
 
-def test_a_worker_that_does_not_see_the_image_says_so(tmp_path, image, address, monkeypatch):
+def test_a_worker_that_does_not_see_the_image_says_so(tmp_path, image, address):
     """Zarr reads chunks that are not there as zeros."""
-    monkeypatch.setattr("fastseg.dask_files._pixels", _elsewhere)
-    with pytest.raises(OSError, match=r"the worker on .* sees no such folder; --dask needs"):
+
+    def hide(stage, done, total, info):
+        if stage == "labels" and (tmp_path / "in.zarr").exists():
+            (tmp_path / "in.zarr").rename(tmp_path / "gone.zarr")
+
+    with pytest.raises(OSError, match=r"in\.zarr: the worker on .* sees no such folder; --dask"):
         fastseg.segment_file(
-            tmp_path / "in.zarr", tmp_path / "out.zarr", 4, options=options(address)
+            tmp_path / "in.zarr", tmp_path / "out.zarr", 4, options=options(address), callback=hide
         )
+    assert os.listdir(tmp_path) == ["gone.zarr"]
 
 
-def _elsewhere(region, *, reading):
-    from fastseg.dask_files import _pixels
+def test_channels_of_several_images(tmp_path, image, address, small_tasks):
+    more = colours(np.random.default_rng(9), n=1)[..., 0]
+    zarr.create_array(store=str(tmp_path / "more.zarr"), data=more, chunks=(50, 64))
+    paths = [tmp_path / "in.zarr", tmp_path / "more.zarr"]
+    result = fastseg.segment_file(
+        paths, tmp_path / "out.zarr", 3, random_state=0, options=options(address)
+    )
+    expected = fastseg.segment(np.dstack([image, more]), 3, random_state=0)
+    np.testing.assert_array_equal(result.centers, expected.centers)
+    labels = zarr.open_array(tmp_path / "out.zarr", mode="r")[:]
+    np.testing.assert_array_equal(labels, expected.labels)
 
-    reading.images[0].name += ".not-here"
-    return _pixels(region, reading=reading)
+
+def test_labels_in_the_image_itself(tmp_path, address, small_tasks):
+    pixels = colours(np.random.default_rng(8), n=1)[..., 0]
+    for name in ("one.ome.zarr", "many.ome.zarr"):
+        write_ome(tmp_path / name, 3, pixels[None, None, None])
+    one, many = tmp_path / "one.ome.zarr", tmp_path / "many.ome.zarr"
+    fastseg.segment_file(one, one / "labels" / "k3", 3)
+    fastseg.segment_file(many, many / "labels" / "k3", 3, options=options(address))
+    assert files_of(many) == files_of(one)
 
 
 @pytest.mark.parametrize(
