@@ -31,8 +31,9 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="module")
 def dask_cluster():
     """A scheduler, three worker processes of one thread, and nannies that start them again."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
+    from distributed import LocalCluster
+
+    with LocalCluster(
         n_workers=3, threads_per_worker=1, dashboard_address=None, memory_limit=0
     ) as cluster:
         yield cluster

@@ -6,15 +6,14 @@ import time
 import tracemalloc
 import warnings
 
+import dask
+import dask.array as da
+import distributed
 import numpy as np
 import pytest
 
 import fastseg
 from fastseg.kernels.cpu.row_counter import RowCounter
-
-dask = pytest.importorskip("dask")
-da = pytest.importorskip("dask.array")
-distributed = pytest.importorskip("distributed")
 
 
 def photograph(rng, shape=(61, 83)):

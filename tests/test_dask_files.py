@@ -6,16 +6,14 @@ import pathlib
 import signal
 import time
 
+import distributed
 import numpy as np
 import pytest
+import zarr
 from large_files import write_ome
 
 import fastseg
-
-zarr = pytest.importorskip("zarr")
-distributed = pytest.importorskip("distributed")
-
-from fastseg.cli import main  # noqa: E402
+from fastseg.cli import main
 
 SHAPE = (200, 300)
 
