@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from .pipeline import segment
     from .progress import Stopped
     from .report_picture import report
-    from .segmentation import Segmentation
+    from .segmentation import FileLabels, FileModel, FileSegmentation, Segmentation
     from .solver import ConvergenceWarning
     from .specks import remove_specks
-    from .streamed_predict import FileLabels, predict_file
-    from .streaming import FileModel, FileSegmentation, fit_files, segment_file
+    from .streamed_predict import predict_file
+    from .streaming import fit_files, segment_file
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
-    "FileLabels": "streamed_predict",
-    "FileModel": "streaming",
+    "FileLabels": "segmentation",
+    "FileModel": "segmentation",
     "FileOptions": "file_options",
-    "FileSegmentation": "streaming",
+    "FileSegmentation": "segmentation",
     "KMeans": "estimator",
     "MiniBatchKMeans": "minibatch_estimator",
     "Model": "model",

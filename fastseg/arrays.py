@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
-from .array_libraries import from_caller, is_on_gpu
+from .array_libraries import from_caller, is_data_array, is_on_gpu
 from .kernels.backend import DTYPES, Array, FloatArray
 
 # Values looked at in one go, so that checks take little memory beside the data.
@@ -21,6 +22,26 @@ def refuse_gpu(values: Any, name: str) -> None:
         raise TypeError(
             f"{name} is in a GPU's memory, which is not supported here; use"
             f" cupy.asnumpy({name}), and backend='cuda' to compute on the GPU"
+        )
+
+
+def is_dask(values: Any) -> bool:
+    """Whether values are a dask array; dask is not imported to find out."""
+    kind = getattr(sys.modules.get("dask.array"), "Array", None)
+    return kind is not None and isinstance(values, kind)
+
+
+def is_lazy(values: Any) -> bool:
+    """Whether values are a dask array, or an `xarray.DataArray` around one."""
+    return is_dask(values) or (is_data_array(values) and values.chunks is not None)
+
+
+def refuse_dask(values: Any, name: str) -> None:
+    """Raise TypeError for a dask array, which would be computed and held as a whole."""
+    if is_lazy(values):
+        raise TypeError(
+            f"{name} is a dask array, which this would hold as a whole (segment, k_means, KMeans"
+            f" and predict would not); use {name}.compute() where it fits into memory"
         )
 
 
@@ -120,6 +141,7 @@ def as_points(X: Any, name: str) -> Array:
             " fastseg.KMeans"
         )
     refuse_gpu(X, name)
+    refuse_dask(X, name)
     array = np.asarray(X)
     if array.dtype.kind == "O":
         array = _numbers(array, name)
@@ -152,6 +174,7 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
         return None
     sample_weight, _ = from_caller(sample_weight, "sample_weight")
     refuse_gpu(sample_weight, "sample_weight")
+    refuse_dask(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64, order="C")
     if weights.ndim == 0:
         weights = np.full(n, float(weights))

@@ -18,7 +18,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .array_libraries import Caller, from_caller, is_on_gpu
-from .arrays import as_weights, check_magnitude, is_plain, refuse_gpu
+from .arrays import as_weights, check_magnitude, is_dask, is_plain, refuse_dask, refuse_gpu
 from .counterpart import check_shared_parameters, check_sparse_backend, fitted, unfitted
 from .dispatch import choose_backend
 from .kernels.backend import Array, Backend, FloatArray, Points, Problem
@@ -62,6 +62,7 @@ class BaseKMeans(
         if is_on_gpu(X):
             there = rows_there(X, "X")
             return validate_data(self, there, reset=reset, skip_check_array=True)
+        refuse_dask(X, "X")
         options = {"order": "C", "accept_sparse": "csr", "accept_large_sparse": False}
         if issparse(X):
             check_sparse_backend(self.backend)
@@ -125,14 +126,23 @@ class BaseKMeans(
         Returns
         -------
         array of shape (n_samples,), int32
-            Labels, in the library of X; the lowest index wins a tie.
+            Labels, in the library of X; the lowest index wins a tie. Those of a dask array
+            are not computed yet.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return self._predict_dask(X)
         X, caller = from_caller(X, "X")
         rows, centers = self._rows(X), self._centers()
         if issparse(rows):
             return fitted(self, self._counterpart, centers).predict(rows)
         return caller.grid(self._put(rows, centers).assign(centers), dropped=1)
+
+    def _predict_dask(self, X: Any) -> Any:
+        """Labels as a dask array, computed when they are asked for."""
+        from .dask_rows import lazy_row_labels
+
+        return lazy_row_labels(X, self._centers(), self.n_threads)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit to X and return the labels of its points; the arguments are those of `fit`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller
+from .arrays import refuse_dask
 from .class_names import label_names
 from .kernels.backend import Array, FloatArray
 from .segmentation import Segmentation
@@ -197,6 +198,7 @@ def plain_labels(labels: Any, background: int | None) -> tuple[Array, int | None
     if isinstance(labels, Segmentation):
         background = 0 if labels.start_label == 1 else None
         labels = labels.labels
+    refuse_dask(labels, "labels")
     labels, _ = from_caller(labels, "labels")
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":

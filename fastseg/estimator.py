@@ -7,12 +7,12 @@ from typing import Any
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
-from .arrays import as_weights
+from .arrays import as_weights, is_dask
 from .base_estimator import BaseKMeans
-from .functional import fit_rows
+from .functional import fit_dask, fit_rows
 from .parameters import check_parameters
 from .progress import Progress
-from .solver import ConvergenceWarning, warn_of
+from .solver import ConvergenceWarning, Run, warn_of
 
 
 class _EitherWarning(SklearnConvergenceWarning, ConvergenceWarning):  # type: ignore[misc]
@@ -106,11 +106,12 @@ class KMeans(BaseKMeans):
         Parameters
         ----------
         X : array_like or sparse matrix of shape (n_samples, n_features)
-            Points. Sparse ones, with ``backend="auto"``, are clustered by scikit-learn.
+            Points. Sparse ones, with ``backend="auto"``, are clustered by scikit-learn. Of a
+            dask array ``labels_`` are one too, not computed yet.
         y : None
             Not used.
         sample_weight : array_like of shape (n_samples,), optional
-            Weights of the points, not negative.
+            Weights of the points, not negative; not for a dask array.
 
         Returns
         -------
@@ -122,6 +123,8 @@ class KMeans(BaseKMeans):
         ValueError, TypeError
             If a parameter or X is not as described.
         """
+        if is_dask(X):
+            return self._fit_dask(X, sample_weight)
         values, caller = self._rows_to_fit(X)
         if issparse(values):
             self._fit_sparse(values, sample_weight)
@@ -144,12 +147,29 @@ class KMeans(BaseKMeans):
             n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )
-        warn_of(fit.run, self.max_iter, _EitherWarning)
-        self.cluster_centers_ = fit.run.centers
-        self.labels_ = caller.grid(fit.labels, dropped=1)
-        self.inertia_ = fit.run.inertia
-        self.n_iter_ = fit.run.n_iter
-        self.backend_ = fit.backend
+        return self._keep(fit.run, caller.grid(fit.labels, dropped=1), fit.backend)
+
+    def _fit_dask(self, X: Any, sample_weight: Any) -> KMeans:
+        from .dask_rows import lazy_row_labels
+
+        run = fit_dask(
+            X, self.n_clusters, sample_weight, init=self.init, n_init=self.n_init,
+            max_iter=self.max_iter, tol=self.tol, random_state=self.random_state,
+            backend=self.backend, n_threads=self.n_threads,
+            progress=Progress(_Printer() if self.verbose else None),
+        )  # fmt: skip
+        self.n_features_in_ = int(X.shape[1])
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self._keep(run, lazy_row_labels(X, run.centers, self.n_threads), "cpu")
+
+    def _keep(self, run: Run, labels: Any, backend: str) -> KMeans:
+        warn_of(run, self.max_iter, _EitherWarning, stacklevel=4)
+        self.cluster_centers_ = run.centers
+        self.labels_ = labels
+        self.inertia_ = run.inertia
+        self.n_iter_ = run.n_iter
+        self.backend_ = backend
         self._n_features_out = self.n_clusters
         return self
 

@@ -50,6 +50,10 @@ class FileOptions:
         with levels gets as many in any case.
     preview : path, optional
         Write a picture (.png) of image, labels and palette, at most 2048 pixels a side.
+    dask : str, optional
+        Address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers read and
+        write: from Zarr to Zarr, on disks that this machine and all workers see by the same
+        names.
     overwrite : bool
         Whether files may be replaced.
     """
@@ -64,6 +68,7 @@ class FileOptions:
     compression: str | None = None
     pyramid: bool = False
     preview: StrPath | None = None
+    dask: str | None = None
     overwrite: bool = False
 
     @property

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller, is_on_gpu
-from .arrays import as_points, as_weights, check_magnitude
+from .arrays import as_points, as_weights, check_magnitude, is_dask
 from .dispatch import choose_backend
+from .init_centers import Draws
 from .kernels.backend import FloatArray, Problem
 from .parameters import check_parameters
 from .progress import Callback, Progress
 from .resident import empty_beside, rows_there
-from .solver import Draws, Run, fit_points, warn_of
+from .solver import Run, fit_points, warn_of
 from .summary import summarize
 
 
@@ -87,7 +88,8 @@ def k_means(
     X : array_like of shape (n_samples, n_features)
         Points. uint8, uint16, int16, float32 and float64 are used as they are, in
         place when C-contiguous, whatever the library (by DLPack). Those in a GPU's
-        memory are clustered there, by the CUDA backend.
+        memory are clustered there, by the CUDA backend. A dask
+        array is clustered where Dask computes.
     n_clusters : int
         Number of clusters, at most the number of points.
     sample_weight : array_like of shape (n_samples,), optional
@@ -121,7 +123,8 @@ def k_means(
         Centres, in the library of X and on its device (in JAX's float32 unless it was
         told to hold float64).
     labels : array of shape (n_samples,), int32
-        Index of the nearest centre of each point, likewise; the lowest wins a tie.
+        Index of the nearest centre of each point, likewise; the lowest wins a tie. Those
+        of a dask array are not computed yet.
     inertia : float
         Weighted sum of squared distances to the nearest centre.
     n_iter : int
@@ -144,6 +147,12 @@ def k_means(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
+    if is_dask(X):
+        return _k_means_dask(
+            X, n_clusters, sample_weight, return_n_iter, init=init, n_init=n_init,
+            max_iter=max_iter, tol=tol, random_state=random_state, backend=backend,
+            n_threads=n_threads, progress=Progress(callback),
+        )  # fmt: skip
     X, caller = from_caller(X, "X")
     values: Any = rows_there(X, "X") if is_on_gpu(X) else as_points(X, "X")
     check_magnitude(values, "X")
@@ -168,3 +177,35 @@ def k_means(
     labels = caller.grid(fit.labels, dropped=1)
     result = (caller.array(fit.run.centers), labels, fit.run.inertia)
     return (*result, fit.run.n_iter) if return_n_iter else result
+
+
+def _k_means_dask(
+    X: Any, n_clusters: int, sample_weight: Any, return_n_iter: bool, **options: Any
+) -> tuple[Any, ...]:
+    from .dask_rows import lazy_row_labels
+
+    run = fit_dask(X, n_clusters, sample_weight, **options)
+    warn_of(run, options["max_iter"], stacklevel=4)
+    labels = lazy_row_labels(X, run.centers, options["n_threads"])
+    result = (run.centers, labels, run.inertia)
+    return (*result, run.n_iter) if return_n_iter else result
+
+
+def fit_dask(X: Any, n_clusters: int, sample_weight: Any, **options: Any) -> Run:
+    """Cluster the rows of a dask array, with the parameters checked."""
+    from .dask_images import check_rows
+    from .dask_rows import fit_dask_rows
+
+    if sample_weight is not None:
+        raise TypeError(
+            "sample_weight is not for dask arrays; leave it out, or use X.compute() where it fits"
+            " into memory"
+        )
+    n, d = check_rows(X).shape
+    init, n_init = check_parameters(
+        n_clusters, options["init"], options["n_init"], options["max_iter"], options["tol"], d,
+        stacklevel=5,
+    )  # fmt: skip
+    if n_clusters > n:
+        raise ValueError(f"n_samples={n} should be >= n_clusters={n_clusters}.")
+    return fit_dask_rows(X, n_clusters, **{**options, "init": init, "n_init": n_init})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import refuse_dask
 from .io.image import Geometry
 from .kernels.backend import Array
 from .pixels import Pixels, as_pixels
@@ -46,6 +47,7 @@ def pixels_of(image: Any, result: Segmentation) -> Pixels:
     ValueError
         If it is another image.
     """
+    refuse_dask(result.labels, "labels")
     pixels = as_pixels(image, result.axis_rule, None, None, result.n_channels).upright()
     if pixels.grid != result.labels.shape or pixels.values.shape[1] != result.n_channels:
         raise ValueError(

@@ -8,14 +8,35 @@ that scikit-learn draws from the same data.
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from .kernels.backend import Array, FloatArray, Points
+from .kernels.backend import Array, Drawable, FloatArray
 from .progress import Progress
 
 Generator = np.random.RandomState | np.random.Generator
+
+
+class Rows(Protocol):
+    """Points that are elsewhere: their number, and those of some rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Points that starts are drawn from, and where they are computed on.
+
+    ``values`` are on the host, or give the rows that are asked for.
+    """
+
+    values: Array | Rows
+    weights: FloatArray | None
+    points: Drawable
 
 
 def check_random_state(seed: Any) -> Generator:
@@ -32,8 +53,8 @@ def check_random_state(seed: Any) -> Generator:
 
 
 def kmeans_plusplus(
-    points: Points,
-    values: Array,
+    points: Drawable,
+    values: Array | Rows,
     weights: FloatArray | None,
     n_clusters: int,
     random_state: Generator,
@@ -61,7 +82,7 @@ def kmeans_plusplus(
 
 
 def random_points(
-    values: Array, weights: FloatArray | None, n_clusters: int, random_state: Generator
+    values: Array | Rows, weights: FloatArray | None, n_clusters: int, random_state: Generator
 ) -> FloatArray:
     """Centres at points drawn without replacement, with probability proportional to weight."""
     n_possible = len(values) if weights is None else np.count_nonzero(weights)

@@ -12,10 +12,12 @@ from .kernels.backend import Array, Backend, Counter, FloatArray, Points, Tick
 from .pixels import Pixels
 from .progress import Progress
 from .resident import empty_beside
-from .summary import spread
+from .summary import count_pixels, spread
 
 # Pixels whose distances are computed at once.
 _BLOCK = 2**18
+# Labels (n,) of the n pixels that take part.
+LabelsOf = Callable[[Pixels], Array]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,51 @@ def label_pixels(
     else:
         labels = spread(pixels.values, values, counter, table, tick)
     return labels.view(np.uint32) if labels.dtype == np.int32 else labels
+
+
+def by_table(counter: Counter, table: Array) -> LabelsOf:
+    """Labels by the table of what was counted."""
+
+    def labels_of(pixels: Pixels) -> Array:
+        labels = np.empty(len(pixels.values), table.dtype)
+        counter.look_up(pixels.values, table, labels)
+        return labels
+
+    return labels_of
+
+
+def by_distance(
+    centers: FloatArray,
+    first_label: int,
+    forward: Callable[[Array], Array],
+    backend: Backend,
+    n_threads: int,
+    *,
+    distinct_first: bool,
+) -> LabelsOf:
+    """Labels of the nearest centres, to which ``forward`` takes values in image units.
+
+    ``distinct_first`` is for a ``forward`` that takes longer than counting.
+    """
+
+    def labels_of(pixels: Pixels) -> Array:
+        def there(stored: Array) -> Array:
+            return forward(pixels.in_units(stored))
+
+        how: dict[str, Any] = {"n_threads": n_threads, "progress": Progress()}
+        values, counter, table = pixels.values, None, None
+        if distinct_first:
+            values, _, counter = count_pixels(pixels.values, backend, **how)
+            if counter is not None:
+                points = backend.put(there(values), n_threads=n_threads)
+                table = label_values(points, centers, first_label)
+        labels: Array = label_pixels(
+            pixels, values, counter, table, centers, first_label, forward=there, backend=backend,
+            **how,
+        )  # fmt: skip
+        return labels
+
+    return labels_of
 
 
 def pixel_distances(

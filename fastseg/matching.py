@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .color import ColorSpace
 from .kernels.backend import Array, FloatArray
 from .standardizing import moments, moments_from
 
@@ -112,6 +113,28 @@ def check_match(match: Any, reference: Profile | None) -> None:
             f"match={match!r} needs a model that knows the values of its image; fit it with"
             " segment(..., keep_profile=True), as 'fastseg segment --model' does"
         )
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Takes values (n, n_channels) in image units to a space, fitted by ``fit`` before."""
+
+    space: ColorSpace
+    fit: Callable[[Array], Array] | None = None
+
+    def __call__(self, values: Array) -> Array:
+        """Values where distances are taken."""
+        if self.fit is None:
+            return self.space.forward(values)
+        fitted = self.fit(values)
+        if self.space.name not in ("rgb", "standardized"):
+            fitted = np.clip(fitted, 0.0, self.space.full)  # beyond there are no colours
+        return self.space.forward(fitted)
+
+    @property
+    def distinct_first(self) -> bool:
+        """Whether it takes longer than to count the values, so that those are taken alone."""
+        return self.space.name not in ("rgb", "standardized") or self.fit is not None
 
 
 def matched(

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .init_centers import Generator, check_random_state
+from .init_centers import Draws, Generator, check_random_state
 from .kernels.backend import Array, Backend, FloatArray, Points
 from .parameters import Init
 from .progress import Progress
-from .solver import Draws, start_centers, tolerance
+from .solver import start_centers, tolerance
 from .summary import count_pixels, spread
 
 # Fewer points are labelled sooner than their distinct values are counted.

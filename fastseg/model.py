@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import is_lazy
 from .color import ColorSpace
 from .color import color_space as find_color_space
 from .dispatch import choose_backend
 from .foreground import keep_foreground
 from .kernels.backend import Array, FloatArray, Problem
 from .labelling import Labelled, choose_start_label, label_pixels, label_values, pixel_distances
-from .matching import Profile, check_match, matched
+from .matching import Forward, Profile, check_match, matched
 from .model_file import read_model, write_model
 from .pixels import as_pixels
 from .progress import Callback, Progress
@@ -157,6 +158,9 @@ class Model:
         """
         check_match(match, self.profile)
         progress = Progress(callback)
+        if is_lazy(image):
+            given = (image, mask, nodata, foreground, match, allow_dtype, with_distances)
+            return self._label_dask(*given, backend, n_threads, progress)
         pixels = as_pixels(image, self.axis_rule, mask, nodata, self.n_channels, resident=True)
         refuse_there(pixels.values, foreground=foreground, distances=with_distances)
         self.check_image(pixels.dtype, pixels.values.shape[1], allow_dtype or match is not None)
@@ -197,6 +201,43 @@ class Model:
             distances,
         )  # fmt: skip
 
+    def _label_dask(
+        self,
+        image: Any,
+        mask: Any,
+        nodata: float | None,
+        foreground: str | None,
+        match: str | None,
+        allow_dtype: bool,
+        with_distances: bool,
+        backend: str,
+        n_threads: int | None,
+        progress: Progress,
+    ) -> Labelled:
+        """Do as `label` for a dask array; nothing is computed but what labels depend on."""
+        from .dask_cluster import Cluster
+        from .dask_images import as_dask_image
+        from .dask_labels import LabelRule, lazy_labels
+        from .dask_predict import check_lazy, look
+
+        check_lazy(backend, with_distances)
+        array = as_dask_image(image, self.axis_rule, mask, nodata, self.n_channels)
+        source = array.source()
+        self.check_image(source.dtype, source.n_channels, allow_dtype or match is not None)
+        seen = look(
+            source, Cluster(), foreground, match, self.profile, progress, n_threads=n_threads,
+            for_nan=self.start_label == 0 and not self.fixed_start,
+        )  # fmt: skip
+        first = self.first_label(seen.may_leave_out, 0)
+        rule = LabelRule(
+            self.space_centers, first, Forward(self.space, seen.fit), seen.foreground,
+            n_threads=n_threads or 1,
+        )  # fmt: skip
+        reason = f"the image is a dask array of {len(source.parts):,} blocks"
+        return Labelled(
+            array.result(lazy_labels(array, rule)), first, "cpu", reason, seen.foreground, match
+        )
+
     @property
     def space(self) -> ColorSpace:
         """Space in which distances are taken."""
@@ -226,12 +267,7 @@ class Model:
 
     def forward(self, values: Array, fit: Callable[[Array], Array] | None = None) -> Array:
         """Values (n, channels) in image units where distances are taken, fitted by ``fit``."""
-        if fit is None:
-            return self.space.forward(values)
-        fitted = fit(values)
-        if self.color_space != "rgb" and self.moments is None:
-            fitted = np.clip(fitted, 0.0, self.space.full)  # beyond there are no colours
-        return self.space.forward(fitted)
+        return Forward(self.space, fit)(values)
 
     def palette(self, start_label: int | None = None) -> Array:
         """Colours (n_label_values, 3) uint8 of the labels: their clusters' mean colours.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .arrays import is_lazy
 from .dispatch import choose_backend
 from .fitting import Asked, fit_clusters
 from .foreground import keep_foreground
 from .kernels.backend import Problem
 from .labelling import choose_start_label, label_pixels
 from .methods import DEFAULT_INIT
-from .pixels import Pixels, as_pixels
+from .pixels import as_pixels, axis_rule
 from .progress import Callback, Clock, Progress
 from .resident import refuse_there
 from .segmentation import Segmentation
@@ -50,7 +51,8 @@ def segment(
         Grey or multichannel image or volume. uint8, uint16, int16, float32 and
         float64 are computed on as they are, arrays of other libraries in place (by
         DLPack). Of a file, alpha 0 is left out; the files of a sequence are the
-        channels of one image.
+        channels of one image. A dask array is read where Dask computes and never held at
+        once; the labels are one too, not computed yet.
     n_clusters : int or "auto"
         Number of clusters, at most the number of distinct pixels. "auto" chooses one
         from 2 to 10 as `scan` does, and the result says why.
@@ -155,6 +157,14 @@ def segment(
     )  # fmt: skip
     asked.check()
     progress = Progress(callback)
+    if is_lazy(image):
+        from .dask_segment import segment_dask
+
+        return segment_dask(
+            asked, image, channel_axis=channel_axis, mask=mask, nodata=nodata,
+            foreground=foreground, start_label=start_label, backend=backend, n_threads=n_threads,
+            progress=progress,
+        )  # fmt: skip
     pixels = as_pixels(image, channel_axis, mask, nodata, resident=True)
     refuse_there(pixels.values, foreground=foreground)
     task = asked.of(pixels.dtype, pixels.values.shape[1])
@@ -197,7 +207,7 @@ def segment(
         channel_axis=pixels.channel_axis,
         start_label=first_label,
         color_space=color_space,
-        axis_rule=_axis_rule(channel_axis, pixels),
+        axis_rule=axis_rule(channel_axis, pixels.channel_axis),
         fixed_start=start_label is not None,
         labels=pixels.result(labels),
         n_left_out=pixels.n_left_out,
@@ -206,10 +216,3 @@ def segment(
         seconds=clock.seconds,
         foreground=threshold,
     )
-
-
-def _axis_rule(channel_axis: Any, pixels: Pixels) -> int | str | None:
-    """Rule by which `predict` finds the channels of another image."""
-    if channel_axis is None or channel_axis == "auto":
-        return channel_axis  # type: ignore[no-any-return]
-    return pixels.channel_axis if isinstance(channel_axis, str) else int(channel_axis)

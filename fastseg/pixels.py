@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import Caller, axis_named, from_caller, is_on_gpu, like_image
-from .arrays import check_finite, check_magnitude, native, refuse_gpu
+from .arrays import check_finite, check_magnitude, native, refuse_dask, refuse_gpu
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
@@ -122,15 +122,14 @@ def as_pixels(
         return there
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
+    refuse_dask(image, "image")
     array = np.asarray(image)
-    _check_axes(array.shape)
-    if array.size == 0:
-        raise ValueError(f"image is empty, its shape is {array.shape}")
-    axis = _axis_of(array.shape, channel_axis, n_channels)
+    check_shape(array.shape)
+    axis = axis_of(array.shape, channel_axis, n_channels)
     dtype = array.dtype
     values = _channels_last(native(array, "image"), axis)
     grid = values.shape[:-1]
-    kept = both(valid, _mask_of(mask, grid))
+    kept = both(valid, mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
         kept = both(kept, ~hidden)
@@ -156,8 +155,8 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
     """Pixels of an image in a GPU's memory."""
     device, array = left_there(image, "image")
     shape = tuple(array.shape)
-    _check_axes(shape)
-    axis = _axis_of(shape, channel_axis, n_channels)
+    check_shape(shape)
+    axis = axis_of(shape, channel_axis, n_channels)
     if axis is not None:
         array = array.transpose(*[a for a in range(len(shape)) if a != axis], axis)
         shape = tuple(array.shape)
@@ -167,16 +166,19 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
     return Pixels(values, None, grid, axis, values.dtype, caller=caller)
 
 
-def _check_axes(shape: tuple[int, ...]) -> None:
-    if len(shape) < 2:
-        raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
-
-
-def _axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:
+def axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:
     """Axis of the channels; the last one if it has as many as are known."""
     if isinstance(channel_axis, str) and len(shape) > 2 and shape[-1] == n_channels:
         channel_axis = -1
     return resolve_channel_axis(channel_axis, shape)
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for what is no image, by its shape."""
+    if len(shape) < 2:
+        raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"image is empty, its shape is {shape}")
 
 
 def those_kept(
@@ -224,6 +226,13 @@ def resolve_channel_axis(channel_axis: Any, shape: tuple[int, ...]) -> int | Non
     return int(channel_axis) % len(shape)
 
 
+def axis_rule(channel_axis: Any, found: int | None) -> int | str | None:
+    """Rule by which `predict` finds the channels of another image."""
+    if channel_axis is None or channel_axis == "auto":
+        return channel_axis  # type: ignore[no-any-return]
+    return found if isinstance(channel_axis, str) else int(channel_axis)
+
+
 def _channels_last(array: Array, axis: int | None) -> Array:
     return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
 
@@ -235,11 +244,13 @@ def both(a: Array | None, b: Array | None) -> Array | None:
     return a & b
 
 
-def _mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
+def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
+    """Pixels of a grid that a mask keeps, or None where there is no mask."""
     if mask is None:
         return None
     mask, _ = from_caller(mask, "mask")
     refuse_gpu(mask, "mask")
+    refuse_dask(mask, "mask")
     array = np.asarray(mask)
     if array.shape != grid:
         raise ValueError(

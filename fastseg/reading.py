@@ -155,7 +155,7 @@ class Reading:
         progress.report(stage, 0, total, info)
         try:
             for number, region in self._regions(block):
-                pending.append(pool.submit(self._read, number, region))
+                pending.append(pool.submit(self.read, number, region))
                 if len(pending) > ahead:
                     yield taken()
                     tell()
@@ -206,8 +206,8 @@ class Reading:
             )
         return int(min(self.n_threads + 1, room - 1))
 
-    def _read(self, number: int, region: Region) -> Chunk:
-        """Read and select the pixels of a region; runs in the pool."""
+    def read(self, number: int, region: Region) -> Chunk:
+        """Read and select the pixels of a region of an image; several threads may at once."""
         image, mask = self.images[number], self.masks[number]
         try:
             values, valid = image.read(region)

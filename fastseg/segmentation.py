@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller
-from .kernels.backend import FloatArray
+from .arrays import is_dask
+from .io import Geometry
+from .kernels.backend import Array, FloatArray
 from .model import Model
 from .ward import WardTree
 
@@ -74,11 +76,16 @@ class Segmentation(FittedModel):
         Integer types are rounded; pixels left out are 0, or NaN in float images. It is in
         the library of the labels, without coordinates.
         """
-        labels, caller = from_caller(self.labels, "labels")
         dtype = np.dtype(self.dtype)
         rounded = self.centers if dtype.kind == "f" else np.rint(self.centers)
         empty = np.full((self.start_label, self.n_channels), np.nan if dtype.kind == "f" else 0)
-        picture = np.concatenate([empty, rounded]).astype(dtype)[labels]
+        palette = np.concatenate([empty, rounded]).astype(dtype)
+        labels, caller = from_caller(self.labels, "labels")
+        if is_dask(labels):
+            from .dask_labels import recolored
+
+            return recolored(labels, palette, self.channel_axis)
+        picture = palette[labels]
         if self.channel_axis is None:
             return caller.array(picture[..., 0])
         return caller.array(np.moveaxis(picture, -1, self.channel_axis))
@@ -88,3 +95,72 @@ def in_numpy(result: Segmentation) -> Segmentation:
     """The same result with its labels in NumPy, sharing their memory."""
     labels, _ = from_caller(result.labels, "labels")
     return result if labels is result.labels else replace(result, labels=labels)
+
+
+@dataclass(eq=False)
+class FileModel(FittedModel):
+    """Result of `fit_files`: a fitted model, and how the files were read.
+
+    Attributes
+    ----------
+    n_pixels : int
+        Pixels of all images, those left out included.
+    skipped : dict of str to int
+        What could not be decoded and was left out, and its pixels.
+    n_passes : int
+        How often the images were read.
+    n_sampled : int or None
+        Pixels of the sample that the clusters were fitted to. The inertia is then theirs, and
+        the counts are unless `segment_file` labelled all.
+    """
+
+    n_pixels: int = field(kw_only=True)
+    skipped: dict[str, int] = field(kw_only=True)
+    n_passes: int = field(kw_only=True)
+    n_sampled: int | None = field(kw_only=True)
+
+
+@dataclass(eq=False)
+class FileSegmentation(FileModel):
+    """Result of `segment_file`: a fitted model, and what became of the file.
+
+    Attributes
+    ----------
+    output : str
+        File of the labels.
+    grid : tuple of int
+        Its shape.
+    stored_dtype : str
+        Type of the values in the file.
+    geometry : Geometry or None
+        Where the voxels lie.
+    notes : tuple of str
+        What was done to the file's content.
+    """
+
+    output: str = field(kw_only=True)
+    grid: tuple[int, ...] = field(kw_only=True)
+    stored_dtype: str = field(kw_only=True)
+    geometry: Geometry | None = field(kw_only=True)
+    notes: tuple[str, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class FileLabels:
+    """Result of `predict_file`: what was written, and how."""
+
+    output: str
+    grid: tuple[int, ...]
+    dtype: str
+    geometry: Geometry | None
+    counts: Array
+    start_label: int
+    n_left_out: int
+    backend: str
+    reason: str
+    seconds: dict[str, float]
+    skipped: dict[str, int]
+    n_passes: int
+    foreground: float | None
+    match: str | None
+    notes: tuple[str, ...]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
+from .init_centers import Draws, Generator, check_random_state, kmeans_plusplus, random_points
 from .kernels.backend import Array, Backend, FloatArray, Partials, Points, PointsInParts, Tick
 from .parameters import Init, check_centers
 from .progress import Progress
@@ -96,8 +96,9 @@ def _same(a: Partials, b: Partials) -> bool:
 
 def _label_alike(points: Solved, centers: FloatArray, others: FloatArray) -> bool:
     """Whether all points get the same labels from two tables of centres."""
-    parts = points.parts() if isinstance(points, PointsInParts) else [points]
-    return all(np.array_equal(part.assign(centers), part.assign(others)) for part in parts)
+    if isinstance(points, PointsInParts):
+        return points.label_alike(centers, others)
+    return np.array_equal(points.assign(centers), points.assign(others))
 
 
 def _update(
@@ -126,7 +127,7 @@ def _update(
     return means
 
 
-def tolerance(points: Points, tol: float, tick: Tick | None = None) -> float:
+def tolerance(points: Solved, tol: float, tick: Tick | None = None) -> float:
     """Absolute tolerance: ``tol`` times the mean variance of the features of the points."""
     if tol == 0:
         return 0.0
@@ -135,15 +136,6 @@ def tolerance(points: Points, tol: float, tick: Tick | None = None) -> float:
     return (
         tol * points.accumulate(mean, tick).inertia / float(origin.weights[0]) / points.n_features
     )
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Points that starts are drawn from: on the host, and where they are computed on."""
-
-    values: Array
-    weights: FloatArray | None
-    points: Points
 
 
 def start_centers(

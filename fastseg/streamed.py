@@ -33,6 +33,30 @@ class Counted:
     n_left_out: int
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums (n_clusters, channels) and numbers (n_clusters,) of the values of each label."""
+
+    sums: FloatArray
+    totals: Array
+
+    @classmethod
+    def of(cls, values: Array, labels: Array, n_clusters: int) -> Sums:
+        """Add up values (n, channels) by their labels (n,)."""
+        sums = [np.bincount(labels, channel, n_clusters) for channel in values.T]
+        return cls(np.stack(sums, axis=1), np.bincount(labels, minlength=n_clusters))
+
+    def merge(self, other: Sums) -> Sums:
+        """Sums of both sets of values."""
+        return Sums(self.sums + other.sums, self.totals + other.totals)
+
+    @property
+    def means(self) -> FloatArray:
+        """Means (n_clusters, channels)."""
+        means: FloatArray = self.sums / np.maximum(self.totals, 1)[:, None]
+        return means
+
+
 class Moments:
     """Number, range, mean and deviation of values that come in chunks."""
 
@@ -45,19 +69,26 @@ class Moments:
 
     def add(self, values: Array) -> None:
         """Add values (m, channels), by the formula of Chan, Golub and LeVeque (1979)."""
-        n = len(values)
-        if n == 0:
+        if len(values) == 0:
             return
-        self.low = np.minimum(self.low, values.min(axis=0))
-        self.high = np.maximum(self.high, values.max(axis=0))
         mean = values.mean(axis=0, dtype=np.float64)
         squares = np.array(
             [np.square(values[:, f] - mean[f], dtype=np.float64).sum() for f in range(len(mean))]
         )
+        self._join(len(values), values.min(axis=0), values.max(axis=0), mean, squares)
+
+    def merge(self, other: Moments) -> Moments:
+        """Add what another one was told, and give this one."""
+        if other.n:
+            self._join(other.n, other.low, other.high, other._mean, other._squares)
+        return self
+
+    def _join(self, n: int, low: Array, high: Array, mean: FloatArray, squares: FloatArray) -> None:
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         both = self.n + n
         shift = mean - self._mean
-        self._squares += squares + shift**2 * (self.n * n / both)
-        self._mean += shift * (n / both)
+        self._squares = self._squares + squares + shift**2 * (self.n * n / both)
+        self._mean = self._mean + shift * (n / both)
         self.n = both
 
     @property
@@ -190,6 +221,20 @@ class StreamedPoints:
         for points in self.parts():
             total = total.merge(points.accumulate(centers))
         return total
+
+    def label_alike(self, centers: FloatArray, others: FloatArray) -> bool:
+        """See `PointsInParts.label_alike`."""
+        parts = self.parts()
+        return all(np.array_equal(part.assign(centers), part.assign(others)) for part in parts)
+
+    def mean_values(self, centers: FloatArray) -> FloatArray:
+        """Mean in image units (n_clusters, channels) of the pixels of each centre."""
+        found: Sums | None = None
+        for stored, points in self.stored_parts():
+            part = Sums.of(self._reading.in_units(stored), points.assign(centers), len(centers))
+            found = part if found is None else found.merge(part)
+        assert found is not None
+        return found.means
 
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
         """See `Assignable.farthest`."""

@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 
 from .arrays import check_magnitude
-from .class_names import check_names
-from .color import ColorSpace, label_order
+from .color import ColorSpace
 from .fitting import Fitted, Task, fit_clusters
+from .fitting_in_parts import Known, draw_from_sample, fit_in_parts
 from .foreground import foreground_of
 from .kernels.backend import Array, Backend, Counter, FloatArray
-from .matching import Profile
 from .memory import MEBIBYTE, VALUE_BYTES
-from .methods import choose_method
 from .progress import Clock, Progress
 from .reading import Reading
-from .solver import Draws, solve, tolerance, warn_of
-from .standardizing import Standardized
 from .streamed import Counted, StreamedPoints, count_stream, sample_stream
-from .summary import check_distinct, count_pixels
-from .sweep import choose_n_clusters
+from .summary import count_pixels
 
 # Labels that a table of distinct values gives, by its counter and the first cluster's label.
 TableOf = Callable[[int], Array]
@@ -178,72 +173,26 @@ def _in_passes(
     clock: Clock,
 ) -> tuple[Fitted, int]:
     """Lloyd's iterations, each a pass over the images, from starts in a sample of the pixels."""
-    asked, space, k = task.asked, task.space, task.n_most
-    n_threads, d = reading.n_threads, reading.n_channels
-    sample = reading.in_units(counted.values)
-    scaled = counted.moments
-    if asked.standardize:
-        table = scaled.table
-        space = Standardized(moments=_in_units(table, reading))
-    method = choose_method(
-        asked.method, d, None, k, init=asked.init, n_init=asked.n_init, max_iter=asked.max_iter,
-        tol=asked.tol,
-    )  # fmt: skip
-    if method != "lloyd":
-        raise ValueError(
-            f"method={method!r} needs the distinct values of the image, and there are too many to"
-            " be held; use method='lloyd', or a sample of the pixels (sample, --sample)"
-        )
-    reason = None
-    if task.auto:
-        k, reason = choose_n_clusters(
-            sample, None, method="lloyd", space=space, init=asked.init, n_init=asked.n_init,
-            max_iter=asked.max_iter, tol=asked.tol, random_state=asked.random_state,
-            backend=backend, n_threads=n_threads, progress=progress,
-        )  # fmt: skip
-        clock.stop("scan")
-    check_distinct(sample, None, k)
-    names = check_names(asked.names, k)
-
-    def forward(stored: Array) -> Array:
-        return space.forward(reading.in_units(stored))
-
-    inside = space.forward(sample)
-    held = backend.put(inside, n_threads=n_threads)
-    points = StreamedPoints(reading, pool, backend, forward, scaled.n, progress)
-    start = task.start
-    run = solve(
-        points, Draws(inside, None, held), k,
-        init=space.forward(start) if isinstance(start, np.ndarray) else start,
-        n_init=task.n_runs, max_iter=asked.max_iter, tol=tolerance(held, asked.tol),
-        random_state=task.generator, progress=progress,
-    )  # fmt: skip
-    warn_of(run, asked.max_iter, stacklevel=6)
-    means = run.centers
-    if space.name != "rgb":
-        means = _means(points, reading, space, run.centers)
-    order = label_order(means)
-    wanted = asked.keep_profile or d == 1
-    clock.stop("fit")
-    fitted = Fitted(
-        centers=means[order],
-        space_centers=np.ascontiguousarray(run.centers[order]),
-        counts=run.partials.weights[order].astype(np.int64),
-        inertia=run.inertia,
-        value_range=reading.in_units(scaled.ranges.T).T.astype(np.float64),
-        method=method,
-        space=space,
-        n_iter=run.n_iter,
-        converged=run.converged,
-        names=names,
-        profile=Profile.of(sample, None).thinned() if wanted else None,
-        init_centers=space.backward(run.init_centers),
-        chosen_k_reason=reason,
-        tree=None,
-        points=held,
-        partition=None,
+    scaled, n_threads = counted.moments, reading.n_threads
+    known = Known(
+        reading.in_units(counted.values),
+        _in_units(scaled.table, reading),
+        reading.in_units(scaled.ranges.T).T,
     )
-    return fitted, points.n_passes
+    points: list[StreamedPoints] = []
+
+    def parts_in(space: ColorSpace) -> StreamedPoints:
+        def forward(stored: Array) -> Array:
+            return space.forward(reading.in_units(stored))
+
+        points.append(StreamedPoints(reading, pool, backend, forward, scaled.n, progress))
+        return points[0]
+
+    fitted = fit_in_parts(
+        task, known, parts_in, draw_from_sample, backend=backend, n_threads=n_threads,
+        progress=progress, clock=clock,
+    )  # fmt: skip
+    return fitted, points[0].n_passes
 
 
 def _in_units(moments: FloatArray, reading: Reading) -> FloatArray:
@@ -253,18 +202,3 @@ def _in_units(moments: FloatArray, reading: Reading) -> FloatArray:
         return moments
     slope, intercept = scale
     return np.stack([moments[:, 0] * slope + intercept, moments[:, 1] * slope], axis=1)
-
-
-def _means(
-    points: StreamedPoints, reading: Reading, space: ColorSpace, centers: FloatArray
-) -> FloatArray:
-    """Mean in image units of the pixels of each centre, in one more pass."""
-    if isinstance(space, Standardized):
-        return space.backward(centers)  # linear, so that the mean goes over into the mean
-    sums, totals = np.zeros_like(centers), np.zeros(len(centers))
-    for stored, part in points.stored_parts():
-        labels = part.assign(centers)
-        totals += np.bincount(labels, minlength=len(centers))
-        for f, channel in enumerate(reading.in_units(stored).T):
-            sums[:, f] += np.bincount(labels, channel, len(centers))
-    return sums / np.maximum(totals, 1.0)[:, None]

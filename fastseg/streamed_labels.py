@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -19,64 +18,14 @@ from .io.atomic import atomic_write
 from .io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from .io.image import Legend
 from .io.opening import create_labels, writes_regions
-from .kernels.backend import Array, Backend, Counter, FloatArray
-from .labelling import choose_start_label, label_pixels, label_type, label_values
+from .kernels.backend import Array, Backend
+from .labelling import LabelsOf, choose_start_label, label_type
 from .memory import MEBIBYTE
 from .model import Model
 from .model_file import model_text
-from .pixels import Pixels
 from .preview import Preview
 from .progress import Progress
 from .reading import Chunk, Reading, wait_for
-from .summary import count_pixels
-
-# Labels (n,) of the n pixels that take part.
-LabelsOf = Callable[[Pixels], Array]
-
-
-def by_table(counter: Counter, table: Array) -> LabelsOf:
-    """Labels by the table of what was counted."""
-
-    def labels_of(pixels: Pixels) -> Array:
-        labels = np.empty(len(pixels.values), table.dtype)
-        counter.look_up(pixels.values, table, labels)
-        return labels
-
-    return labels_of
-
-
-def by_distance(
-    centers: FloatArray,
-    first_label: int,
-    forward: Callable[[Array], Array],
-    backend: Backend,
-    n_threads: int,
-    *,
-    distinct_first: bool,
-) -> LabelsOf:
-    """Labels of the nearest centres, to which ``forward`` takes values in image units.
-
-    ``distinct_first`` is for a ``forward`` that takes longer than counting.
-    """
-
-    def labels_of(pixels: Pixels) -> Array:
-        def there(stored: Array) -> Array:
-            return forward(pixels.in_units(stored))
-
-        how: dict[str, Any] = {"n_threads": n_threads, "progress": Progress()}
-        values, counter, table = pixels.values, None, None
-        if distinct_first:
-            values, _, counter = count_pixels(pixels.values, backend, **how)
-            if counter is not None:
-                points = backend.put(there(values), n_threads=n_threads)
-                table = label_values(points, centers, first_label)
-        labels: Array = label_pixels(
-            pixels, values, counter, table, centers, first_label, forward=there, backend=backend,
-            **how,
-        )  # fmt: skip
-        return labels
-
-    return labels_of
 
 
 class _Tally:

@@ -13,36 +13,16 @@ import numpy as np
 from .dispatch import Choice, choose_backend
 from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
 from .foreground import check_foreground, foreground_of
-from .io import Geometry, StrPath, check_labels
+from .io import StrPath, check_labels
 from .kernels.backend import Array, Problem
-from .labelling import label_values
+from .labelling import LabelsOf, by_distance, by_table, label_values
 from .matching import check_match, matched
 from .model import Model
 from .progress import Callback, Clock, Progress
 from .reading import Reading
+from .segmentation import FileLabels
 from .streamed import Counted, count_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table, check_room
-
-
-@dataclass(frozen=True)
-class FileLabels:
-    """Result of `predict_file`: what was written, and how."""
-
-    output: str
-    grid: tuple[int, ...]
-    dtype: str
-    geometry: Geometry | None
-    counts: Array
-    start_label: int
-    n_left_out: int
-    backend: str
-    reason: str
-    seconds: dict[str, float]
-    skipped: dict[str, int]
-    n_passes: int
-    foreground: float | None
-    match: str | None
-    notes: tuple[str, ...]
+from .streamed_labels import Output, check_room
 
 
 def predict_file(
@@ -87,6 +67,14 @@ def predict_file(
     """
     clock, progress = Clock(), Progress(callback)
     check_match(match, model.profile)
+    if options.dask is not None:
+        from .dask_files import predict_zarr
+
+        return predict_zarr(
+            model, path, output, mask=mask, nodata=nodata, foreground=foreground, match=match,
+            allow_dtype=allow_dtype, options=options, backend=backend, n_threads=n_threads,
+            progress=progress, clock=clock,
+        )  # fmt: skip
     options.check([output], [*paths_of(path), *([] if mask is None else [mask])])
     with opened([path], [mask], nodata, options, n_threads) as (reading, pool):
         image = reading.images[0]

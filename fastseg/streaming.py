@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,63 +12,15 @@ from .dispatch import Choice, choose_backend
 from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
 from .fitting import Asked, Task
 from .foreground import check_foreground
-from .io import Geometry, StrPath, check_labels, check_output
+from .io import StrPath, check_labels, check_output
 from .kernels.backend import Problem
-from .labelling import choose_start_label
+from .labelling import LabelsOf, by_distance, by_table, choose_start_label
 from .memory import release_freed
 from .progress import Callback, Clock, Progress
 from .reading import Reading
-from .segmentation import FittedModel
+from .segmentation import FileModel, FileSegmentation, FittedModel
 from .streamed_fit import StreamFit, fit_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table, check_room
-
-
-@dataclass(eq=False)
-class FileModel(FittedModel):
-    """Result of `fit_files`: a fitted model, and how the files were read.
-
-    Attributes
-    ----------
-    n_pixels : int
-        Pixels of all images, those left out included.
-    skipped : dict of str to int
-        What could not be decoded and was left out, and its pixels.
-    n_passes : int
-        How often the images were read.
-    n_sampled : int or None
-        Pixels of the sample that the clusters were fitted to. The inertia is then theirs, and
-        the counts are unless `segment_file` labelled all.
-    """
-
-    n_pixels: int = field(kw_only=True)
-    skipped: dict[str, int] = field(kw_only=True)
-    n_passes: int = field(kw_only=True)
-    n_sampled: int | None = field(kw_only=True)
-
-
-@dataclass(eq=False)
-class FileSegmentation(FileModel):
-    """Result of `segment_file`: a fitted model, and what became of the file.
-
-    Attributes
-    ----------
-    output : str
-        File of the labels.
-    grid : tuple of int
-        Its shape.
-    stored_dtype : str
-        Type of the values in the file.
-    geometry : Geometry or None
-        Where the voxels lie.
-    notes : tuple of str
-        What was done to the file's content.
-    """
-
-    output: str = field(kw_only=True)
-    grid: tuple[int, ...] = field(kw_only=True)
-    stored_dtype: str = field(kw_only=True)
-    geometry: Geometry | None = field(kw_only=True)
-    notes: tuple[str, ...] = field(kw_only=True)
+from .streamed_labels import Output, check_room
 
 
 def segment_file(
@@ -143,6 +94,15 @@ def segment_file(
     """
     clock, progress = Clock(), Progress(callback)
     asked = _asked(n_clusters, model is not None, clustering)
+    if options.dask is not None:
+        from .dask_files import segment_zarr
+
+        _check_no_sample(sample)
+        return segment_zarr(
+            path, output, asked, mask=mask, nodata=nodata, foreground=foreground,
+            start_label=start_label, model=model, options=options, backend=backend,
+            n_threads=n_threads, progress=progress, clock=clock,
+        )  # fmt: skip
     inputs = [*paths_of(path), *([] if mask is None else [mask])]
     options.check([output], inputs)
     if model is not None:
@@ -223,6 +183,11 @@ def fit_files(
     asked = _asked(n_clusters, True, clustering)
     if not paths:
         raise ValueError("paths is empty; give at least one image")
+    if options.dask is not None:
+        raise ValueError(
+            f"dask={options.dask!r} (--dask) is not for fitting to many files; leave it out, or"
+            " segment a single Zarr image"
+        )
     options.check([], [])
     given = [None] * len(paths) if masks is None else list(masks)
     if len(given) != len(paths):
@@ -287,6 +252,14 @@ def _check_sample(sample: Any, n_clusters: int) -> None:
         raise ValueError(
             f"sample={sample} is less than n_clusters={n_clusters}; use many more, 1000000 for"
             " instance"
+        )
+
+
+def _check_no_sample(sample: Any) -> None:
+    if sample is not None:
+        raise ValueError(
+            f"sample={sample!r} (--sample) has no meaning with dask (--dask), where all pixels"
+            " stay on the workers; leave one of the two out"
         )
 
 

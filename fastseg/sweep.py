@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from .color import ColorSpace
+from .init_centers import Draws
 from .kernels.backend import Array, Backend, FloatArray
 from .methods import choose_method, mean_values
 from .parameters import check_parameters
 from .progress import Progress
-from .solver import ConvergenceWarning, Draws, solve, tolerance
+from .solver import ConvergenceWarning, solve, tolerance
 from .summary import count_distinct
 from .validity import calinski_harabasz, knee, simplified_silhouette
 

@@ -12,7 +12,7 @@ every backend labels every pixel alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -156,8 +156,17 @@ class Points(Assignable, Protocol):
 class PointsInParts(Assignable, Protocol):
     """Points that are never held at once."""
 
-    def parts(self) -> Iterator[Points]:
-        """All of them in turn, in one pass."""
+    def label_alike(self, centers: FloatArray, others: FloatArray) -> bool:
+        """Whether all points get the same labels from two tables of centres."""
+
+
+class Drawable(Protocol):
+    """Points that starts can be drawn from."""
+
+    n_features: int
+
+    def sampler(self) -> Sampler:
+        """Sampler over these points, with no centre yet."""
 
 
 class Counter(Protocol):

@@ -45,3 +45,14 @@ def pytest_runtest_setup(item):
         if item.config.getoption("--torch"):
             pytest.fail("there is no PyTorch: pip install torch", pytrace=False)
         pytest.skip("there is no PyTorch; it is tested with --torch where it is installed")
+
+
+@pytest.fixture(scope="module")
+def dask_cluster():
+    """A scheduler, three worker processes of one thread, and nannies that start them again."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    ) as cluster:
+        yield cluster

@@ -15,7 +15,7 @@ from fastseg.io import chunked
 from fastseg.io.chunked import Part
 from fastseg.memory import MEBIBYTE, memory_budget
 from fastseg.solver import _label_alike
-from fastseg.streamed import Sample
+from fastseg.streamed import Sample, StreamedPoints
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -214,12 +214,10 @@ def test_labels_of_two_tables_are_compared_region_by_region():
     def part(values):
         return backend_named("cpu").put(np.array(values, np.float32)[:, None], n_threads=1)
 
-    class InParts:
+    class InParts(StreamedPoints):
         n_points, n_features = 6, 1
 
-        def accumulate(self, centers, tick=None): ...
-
-        def farthest(self, centers, size, tick=None): ...
+        def __init__(self): ...
 
         def parts(self):
             yield part([0, 1, 9])

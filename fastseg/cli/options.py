@@ -186,6 +186,9 @@ _WRITING = (
                  help="Draw image, labels and palette, at most 2048 pixels a side."),
     click.option("--pyramid", is_flag=True,
                  help="Put smaller copies into a .tif or .ome.zarr of labels."),
+    click.option("--dask", metavar="ADDRESS",
+                 help="Scheduler of Dask workers, such as tcp://10.0.0.1:8786, that read and write "
+                      "Zarr on disks that all see by the same names."),
     click.option("--compression", type=click.Choice(["deflate", "zstd", "none"]),
                  help="Of labels: .tif (by default deflate) and Zarr (zstd)."),
 )  # fmt: skip

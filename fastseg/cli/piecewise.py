@@ -26,7 +26,7 @@ from .job import Clusters, Job, clusters_as_dict, without_infinities
 from .starts import fitting_count, start_centers
 
 if TYPE_CHECKING:
-    from ..streaming import FileModel
+    from ..segmentation import FileModel
     from .source import Source
 
 # Distinct values of 8-bit colours; of wider ones fewer are kept.

@@ -200,6 +200,15 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_late(path: str) -> None:
+    """Remove what came into a folder of `atomic_folder` after that was given up, by its name."""
+    while path != os.path.dirname(path):
+        if path.endswith(_LEFTOVER):
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        path = os.path.dirname(path)
+
+
 def _temporary(folder: str, name: str) -> str:
     """Hidden name of bounded length: long names of outputs are near the limit already."""
     own = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"

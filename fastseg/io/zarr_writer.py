@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -201,7 +200,6 @@ class ZarrWriter:
         names: tuple[str, ...] | None = None,
     ) -> None:
         self.shapes: list[tuple[int, ...]] = []
-        self._zarr = library(path)
         self._path, self._plan, self._format, self._kept = path, plan, zarr_format, kept
         self._names = names if zarr_format == 3 else None
         self._compressor = _compressor(path, plan.compression, zarr_format)
@@ -217,7 +215,7 @@ class ZarrWriter:
         chunks = tuple(min(c, n) for c, n in zip(self._chunks, shape, strict=True))
         separator = {"name": "v2", "separator": "/"} if self._format == 2 else None
         self._arrays.append(
-            self._zarr.create_array(
+            library(self._path).create_array(
                 store=folder,
                 shape=shape,
                 # A shard is cut off at the end of the array as chunks are.
@@ -254,13 +252,12 @@ class ZarrWriter:
 
     def finish(self, tick: Tick | None = None, n_threads: int = 1) -> None:
         """See `LabelWriter.finish`: the smaller sizes."""
-        pairs = list(itertools.pairwise(self._arrays))
-        steps = [regions(coarser.shape, coarser.shards or coarser.chunks) for _, coarser in pairs]
+        steps = self.smaller()
         total, done = sum(len(each) for each in steps), 0
         executor = ThreadPoolExecutor(n_threads, thread_name_prefix="fastseg-pyramid")
         try:
-            for (finer, coarser), parts in zip(pairs, steps, strict=True):
-                waiting = [executor.submit(_shrink, finer, coarser, part) for part in parts]
+            for level, parts in enumerate(steps):
+                waiting = [executor.submit(self.shrink, level, part) for part in parts]
                 for future in waiting:
                     future.result()
                     done += 1
@@ -268,6 +265,19 @@ class ZarrWriter:
                         tick(done, total)
         finally:
             executor.shutdown(cancel_futures=True)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the array of the largest size."""
+        return os.path.join(str(self._arrays[0].store.root), *self._arrays[0].path.split("/"))
+
+    def smaller(self) -> list[list[Region]]:
+        """Regions of each smaller size that share no file, to be filled size by size."""
+        return [regions(each.shape, each.shards or each.chunks) for each in self._arrays[1:]]
+
+    def shrink(self, level: int, region: Region) -> None:
+        """Fill a region of the size after ``level`` by what that holds."""
+        _shrink(self._arrays[level], self._arrays[level + 1], region)
 
 
 def _shrink(finer: Any, coarser: Any, region: Region) -> None:
