@@ -34,7 +34,7 @@ def test_only_python_blocks_are_run_and_errors_name_the_line(tmp_path):
 def test_every_fence_is_closed_and_known():
     fences = re.findall(r"^```.*$", EMBEDDING.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(fences[1::2]) == {"```"}
-    assert set(fences[::2]) <= {"```python", "```sh", "```toml", "```text"}
+    assert set(fences[::2]) <= {"```python", "```python napari", "```sh", "```toml", "```text"}
 
 
 @pytest.mark.parametrize(("title", "lines"), scripts(EMBEDDING).items(), ids=scripts(EMBEDDING))

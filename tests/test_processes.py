@@ -250,7 +250,7 @@ class TestCtrlC:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             fastseg.KMeans, fastseg.segment_file  # imported
             expected = fit()
-            options = fastseg.FileOptions(memory="256MiB")
+            options = fastseg.FileOptions(memory="512MiB")
             rng = np.random.default_rng(0)
             floats = rng.random((1_000_000, 3), np.float32)
             photo = rng.integers(0, 256, (1500, 1000, 3), dtype=np.uint8)
