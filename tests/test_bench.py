@@ -14,6 +14,7 @@ import pytest
 from cuda_backends import emulated, needs_compiler
 from PIL import Image as pillow
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from fastseg import dispatch
 from fastseg.bench import cases, implementations, machine, suite, words
@@ -28,6 +29,13 @@ RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (23, 37, 3)).astype(np.uint8)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """On points this few, threads of OpenMP wait for each other more than they work."""
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """The whole suite on a small picture, in an empty folder."""
@@ -38,7 +46,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(cases, "_PIXELS_OF_COUNTS", {True: 500})
     monkeypatch.setattr(cases, "_POINTS", {True: ((400, 3, 4),)})
     monkeypatch.setattr(suite, "_QUICK_RATES", ((500, 3, 4),))
-    monkeypatch.setattr(suite, "_BUDGET", {True: 0.0})
+    monkeypatch.setattr(suite, "_TURNS", {True: (1, 1)})
     monkeypatch.setattr(suite, "measure_roofs", lambda *_, **__: Roofs(4e11, 2e11, 4e10))
     return tmp_path
 
@@ -262,10 +270,11 @@ def test_the_command_writes_a_table_results_and_a_page(small, capsys):
         assert [row["name"] for row in one["rows"]] == ["fastseg cpu", "scikit-learn"]
         assert all(row["verdict"]["agrees"] for row in one["rows"])
     assert "in.png, 851 px, k=8" in out
-    assert f"written: {'report/results.json'}" in out.replace("\\", "/")
+    assert "written: report/results.json" in out.replace("\\", "/")
 
 
-def test_the_command_can_print_json(small, capsys):
+def test_the_command_can_print_json(small, capsys, monkeypatch):
+    monkeypatch.setattr(suite, "cases", lambda **_: [])
     found = json.loads(run(capsys, "bench", "--quick", "--image", "in.png", "--json"))
     assert found["quick"] is True
     assert found["machine"]["cores"] >= 1
@@ -291,7 +300,8 @@ class Reader(HTMLParser):
 
 
 def test_the_page_is_whole_and_loads_nothing(small):
-    measured = suite.bench("in.png", quick=True, backends=["cpu"])
+    pillow.fromarray(RGB).save("a<b>&.png")
+    measured = suite.bench("a<b>&.png", quick=True, backends=["cpu"])
     html = page(measured)
     reader = Reader()
     reader.feed(html)
@@ -303,20 +313,15 @@ def test_the_page_is_whole_and_loads_nothing(small):
         root = ElementTree.fromstring(base64.b64decode(drawing))
         assert root.tag.endswith("}svg")
     text = " ".join(reader.texts)
+    assert "a<b>&.png, 851 px" in text
     for contest_ in measured.contests:
         for cell in words.cells(contest_.rows[1]):
             assert cell in text
 
 
-def test_what_the_page_says_of_files_is_text(small):
-    pillow.fromarray(RGB).save("a<b>&.png")
-    measured = suite.bench("a<b>&.png", quick=True, backends=["cpu"])
-    assert "a&lt;b&gt;&amp;.png" in page(measured)
-    assert "<b>" not in page(measured)
-
-
 def test_crossings_are_marked_in_the_plot(small):
-    contests = series("pixels", **{"fastseg cpu": [1.0, 10.0], "fastseg cuda": [4.0, 4.0]})
+    times = {"fastseg cpu": [1.0, 10.0], "fastseg cuda": [4.0, 4.0]}
+    contests = [one for name in ("pixels", "clusters") for one in series(name, **times)]
     measured = suite.Measured(
         machine.facts(), True, {}, contests, suite.crossings(contests), None, []
     )
