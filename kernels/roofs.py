@@ -56,6 +56,11 @@ def _fused(bits: int, chains: int) -> Any:
     return kernel
 
 
+def fused_loop(bits: int) -> Callable[[int], float]:
+    """Function that does so many rounds of multiply-adds on registers: a measure of pace."""
+    return _fused(bits, _CHAINS[-1])  # type: ignore[no-any-return]
+
+
 def fma_rate(bits: int, n_threads: int, runs: int = 25) -> float:
     """Operations a second of fused multiply-adds, of which each is two.
 

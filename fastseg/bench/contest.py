@@ -34,8 +34,9 @@ class Entrant:
         Name in tables.
     prepare : callable
         Called before every run, untimed; what it returns is called and timed.
-    read : callable
-        Makes an `Answer` of what the timed call returned, untimed.
+    read : callable or None
+        Makes an `Answer` of what the timed call returned, untimed; None where the work is
+        but a part of what the others do, and there is nothing to judge.
     tolerance : float or None
         By which share the inertia may differ from the reference's; None where the aim is
         another one, and the difference is only told.
@@ -45,8 +46,8 @@ class Entrant:
 
     name: str
     prepare: Callable[[], Callable[[], Any]]
-    read: Callable[[Any], Answer]
-    tolerance: float | None
+    read: Callable[[Any], Answer] | None
+    tolerance: float | None = None
     times: int = 1
 
 
@@ -69,13 +70,14 @@ class Spread:
 class Row:
     """What one entrant did.
 
-    ``seconds`` and ``ratio`` are None where the answer differs from the reference's:
-    the ratio is that of its time to the reference's within each turn. ``peak_bytes`` is
-    the most memory held during the work beyond what was held before.
+    ``verdict`` is None where there was no answer to judge; ``seconds`` and ``ratio`` are None
+    where the answer differs from the reference's: the ratio is that of its time to the
+    reference's within each turn. ``peak_bytes`` is the most memory held during the work
+    beyond what was held before.
     """
 
     name: str
-    verdict: Verdict
+    verdict: Verdict | None
     seconds: Spread | None
     ratio: Spread | None
     n_runs: int
@@ -119,15 +121,16 @@ def contest(
     told = tick or (lambda done, total: None)
     steps = len(entrants) * (2 + turns[0])
     judge = Judge(values)
-    verdicts: list[Verdict] = []
+    verdicts: list[Verdict | None] = []
     with warnings.catch_warnings():
         # Fits of a fixed number of iterations do not converge, and libraries say so.
         warnings.simplefilter("ignore")
         for entrant in entrants:
             told(len(verdicts), steps)
-            answer = entrant.read(entrant.prepare()())
-            verdicts.append(judge.verdict(answer, entrant.tolerance))
-        racing = [i for i, verdict in enumerate(verdicts) if verdict.agrees]
+            found = entrant.prepare()()
+            answer = None if entrant.read is None else entrant.read(found)
+            verdicts.append(None if answer is None else judge.verdict(answer, entrant.tolerance))
+        racing = [i for i, verdict in enumerate(verdicts) if verdict is None or verdict.agrees]
         peaks, estimates = {}, {}
         for i in racing:
             told(len(entrants) + i, steps)
@@ -147,7 +150,7 @@ def contest(
 
 def _row(
     entrant: Entrant,
-    verdict: Verdict,
+    verdict: Verdict | None,
     seconds: list[float] | None,
     reference: list[float],
     peak: int | None,

@@ -46,10 +46,14 @@ def size_words(n_bytes: int | None) -> str:
 def cells(row: Row) -> tuple[str, ...]:
     """Words on one implementation: name, time, quartiles, ratio, labels, inertia, memory."""
     verdict = row.verdict
-    answer = f"{100 * verdict.equal_labels:.5g} %", f"{verdict.inertia:.6g}"
-    if row.seconds is None or row.ratio is None:
+    answer = ("-", "-")
+    if verdict is not None:
+        answer = f"{100 * verdict.equal_labels:.5g} %", f"{verdict.inertia:.6g}"
+    if verdict is not None and not verdict.agrees:
         differs = f"differs: inertia {100 * verdict.excess:+.2g} %"
         return (row.name, "not told", differs, "-", *answer, "-")
+    assert row.seconds is not None
+    assert row.ratio is not None
     return (
         row.name, time_words(row.seconds.median), spread_words(row.seconds),
         f"{row.ratio.median:.3g}", *answer, size_words(row.peak_bytes),
