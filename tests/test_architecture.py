@@ -32,7 +32,7 @@ LAYERS = [
     ["choosing_k", "dendrogram_picture", "image_views"],
     ["comparison", "report_picture"],
     ["bench"],
-    ["cli"],
+    ["cli", "napari"],
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 import fastseg
 from fastseg.cli import main
+from fastseg.io import atomic, chunked, npy
 from fastseg.io.atomic import _machine, atomic_folder, atomic_write
 
 tifffile = pytest.importorskip("tifffile")
@@ -107,6 +109,33 @@ def test_absurd_sizes_in_the_header(here, sides):
     refused()
 
 
+@pytest.mark.parametrize("sides", [(130, 2**31), (2**31, 96)])
+def test_absurd_sizes_of_values_as_they_are_are_refused_before_they_are_read(here, capsys, sides):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb")
+    patched(here / "a.tif", "ImageWidth", "I", sides[0])
+    patched(here / "a.tif", "ImageLength", "I", sides[1])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert re.search(r"needs [\d,]+ bytes, and names 37,440\)", words)
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**64 - 1, 10**6])
+def test_values_beyond_the_end_are_named(here, offset):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb", bigtiff=True)
+    patched(here / "a.tif", "StripOffsets", "Q", offset)
+    assert "the strip 0, at row 0 and column 0, cannot be read (it lies beyond" in refused()
+
+
+def test_a_file_of_which_nothing_can_be_read(here, capsys):
+    write("tiles")
+    content = (here / "a.tif").read_bytes()
+    (here / "a.tif").write_bytes(content[:1000])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert words.startswith("a.tif: nothing of it can be read (for one, a.tif: the tile 0, at row")
+    np.save("grey.npy", np.zeros((5, 6), np.uint8))
+    words = fails(capsys, "segment", "grey.npy", "out.tif", "--nodata", "0", *PIECES)
+    assert words.startswith("grey.npy: every pixel of the image is left out")
+
+
 def test_a_compression_that_nothing_decodes_is_named(here, capsys):
     write("tiles")
     patched(here / "a.tif", "Compression", "H", 34661)
@@ -129,6 +158,7 @@ def test_without_tifffile_the_extra_is_named(here, monkeypatch, capsys):
         (["a.tif", "a.tif", "--overwrite"], "is also an input of this run"),
         (["a.tif", "out.tif", "--preview", "a.tif", "--overwrite"], "what can be written is .png"),
         (["a.tif", "no/out.tif"], "the folder no does not exist"),
+        (["a.tif", "p.png", "--preview", "./p.png"], "is the output and the preview of it"),
         (["a.tif", "out.tif", "--channels", "0,3"], "has no channel 3; its 3 channels are 0 to 2"),
         (["a.tif", "out.tif", "--level", "2"], "has no level 2"),
         (["a.tif", "out.tif", "--pages", "4:6"], "has no pages 4 to 5"),
@@ -159,7 +189,7 @@ def test_a_folder_that_cannot_be_written(here, capsys):
 
 # Programs that end before their time
 
-PROGRAM = "import sys; from fastseg.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from fastseg.__main__ import program; sys.exit(program())"
 LIMITED = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (20_000, 20_000)); "
 
 
@@ -172,9 +202,31 @@ def test_a_full_disk_leaves_the_old_output(here, output):
     command += ["--overwrite", *PIECES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"fastseg: error: [^\n]*(too large|No space)[^\n]*\n", done.stderr)
+    said = rf"fastseg: error: {output}: cannot be written \((File too large|No space)[^\n]*\n"
+    assert re.fullmatch(said, done.stderr)
     assert sorted(os.listdir()) == ["in.npy", output]
     assert (here / output).read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
+@pytest.mark.parametrize("pieces", [[], PIECES])
+@pytest.mark.parametrize("output", ["out.zarr", "out.ome.zarr"])
+def test_a_full_disk_leaves_no_part_of_a_folder(here, capsys, output, pieces):
+    pytest.importorskip("zarr")
+    import resource
+
+    np.save("in.npy", RNG.integers(0, 16, (1100, 1100)).astype(np.uint8))
+    assert main(["segment", "in.npy", "a.npy", "-k", "16", *pieces]) == 0  # compiles, and stores it
+    os.unlink("a.npy")
+    capsys.readouterr()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        words = fails(capsys, "segment", "in.npy", output, "-k", "16", *pieces)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert words.startswith(f"{output}: cannot be written (File too large)")
+    assert os.listdir() == ["in.npy"]
 
 
 @pytest.fixture
@@ -185,7 +237,7 @@ def long_job(here):
         warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
         fastseg.segment_file("in.npy", "warm.npy", 60, max_iter=1)
     (here / "warm.npy").unlink()
-    command = [sys.executable, "-c", PROGRAM, "segment", "in.npy", "out.tif", "-k", "60"]
+    command = [sys.executable, "-m", "fastseg", "segment", "in.npy", "out.tif", "-k", "60"]
     command += ["--tol", "0", "--max-iter", "100000", "--overwrite", "--preview", "p.png"]
     # A shell's job in the background ignores Ctrl-C, and so would its children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -206,6 +258,57 @@ def test_ctrl_c_is_answered_at_once(here, long_job):
     assert time.monotonic() - started < 2  # half a second, on a machine that is not busy
     assert (long_job.returncode, out, err) == (130, b"", b"fastseg: error: interrupted\n")
     assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_appears_beside_labels_that_do_not(here, monkeypatch):
+    np.save("in.npy", SMALL)
+
+    def publish(temporary, target, name, overwrite, as_ever=atomic._publish):
+        if name == "out.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        as_ever(temporary, target, name, overwrite)
+
+    monkeypatch.setattr(atomic, "_publish", publish)
+    options = fastseg.FileOptions(preview="p.png")
+    with pytest.raises(OSError, match="No space left"):
+        fastseg.segment_file("in.npy", "out.npy", 2, model="m.json", options=options)
+    assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_is_written_any_more_when_the_rest_is_cleared_away(here, monkeypatch):
+    begun, ended = [], []
+
+    def encode(self, region, labels):
+        begun.append(region)
+        time.sleep(0.2)
+        ended.append(region)
+
+    def write(self, region, encoded):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(npy.NpyWriter, "encode", encode)
+    monkeypatch.setattr(npy.NpyWriter, "write", write)
+    monkeypatch.setattr(chunked.cut, "__defaults__", (2_000,))
+    np.save("in.npy", SMALL)
+    unlink, left = os.unlink, []
+
+    def unlinking(path):
+        left.append(len(begun) - len(ended))
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlinking)
+    with pytest.raises(OSError, match=r"out.npy: cannot be written \(No space"):
+        fastseg.segment_file("in.npy", "out.npy", 2, n_threads=2)
+    assert len(begun) > 1
+    assert left == [0]
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_what_another_process_made_meanwhile_is_not_replaced(here, write):
+    with pytest.raises(FileExistsError, match=r"out: exists already"):  # noqa: SIM117
+        with write("out"):
+            os.mkdir("out") if write is atomic_folder else (here / "out").write_bytes(b"theirs")
+    assert os.listdir() == ["out"]
 
 
 KILLED = """

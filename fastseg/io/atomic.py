@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ StrPath = str | os.PathLike[str]
 # What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
 _LEFTOVER = ".part"
 _KEPT = 80
+# A disk, a quota, a limit on the size of files; Windows has not all of them.
+_FULL = [getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)]
 
 
 def suffix_of(path: StrPath) -> str:
@@ -75,6 +78,21 @@ def check_output(
     _check_existing(name, overwrite)
 
 
+@contextlib.contextmanager
+def _room_for(path: StrPath, temporary: str) -> Iterator[None]:
+    """Name the file where a disk or a limit is too small for it."""
+    try:
+        yield
+    except OSError as error:
+        other = error.filename is not None and not str(error.filename).startswith(temporary)
+        if error.errno not in _FULL or other:
+            raise
+        name, why = os.fspath(path), error.strerror
+        raise OSError(
+            f"{name}: cannot be written ({why}); make room, or write elsewhere"
+        ) from error
+
+
 def check_parent(name: str, folder: str) -> None:
     """Refuse an output whose folder is not there or cannot be written to."""
     if not os.path.exists(folder):
@@ -121,7 +139,7 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     # os.open, not tempfile: the mode then follows the umask as for any new file.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+        with _room_for(path, temporary), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -156,21 +174,19 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    if os.path.lexists(target) and not (overwrite and os.path.isdir(target)):
-        raise FileExistsError(
-            f"{os.fspath(path)}: exists already; give another name, or allow a folder to be "
-            "replaced with --overwrite (in Python: overwrite=True)"
-        )
+    _check_folder(target, os.fspath(path), overwrite)
     _remove_leftovers(folder, name)
     temporary = _temporary(folder, name)
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
     os.mkdir(temporary)
     try:
-        yield temporary
-        for inner, _, files in os.walk(temporary):
-            for file in files:
-                _sync_file(os.path.join(inner, file))
-            _sync_folder(inner)
+        with _room_for(path, temporary):
+            yield temporary
+            for inner, _, files in os.walk(temporary):
+                for file in files:
+                    _sync_file(os.path.join(inner, file))
+                _sync_folder(inner)
+        _check_folder(target, os.fspath(path), overwrite)  # another process may have made it
         # A folder cannot be renamed onto one that holds something.
         if os.path.isdir(target):
             os.rename(target, old)
@@ -252,6 +268,14 @@ def _check_existing(name: str, overwrite: bool) -> None:
         raise FileExistsError(
             f"{name}: exists already; give another name, or allow it to be replaced "
             "with --overwrite (in Python: overwrite=True)"
+        )
+
+
+def _check_folder(target: str, name: str, overwrite: bool) -> None:
+    if os.path.lexists(target) and not (overwrite and os.path.isdir(target)):
+        raise FileExistsError(
+            f"{name}: exists already; give another name, or allow a folder to be "
+            "replaced with --overwrite (in Python: overwrite=True)"
         )
 
 

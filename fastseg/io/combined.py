@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .channels import check_grid, stacked_scale
-from .chunked import ChunkedImage, Region
-from .image import Image, Scale
+from .chunked import ChunkedImage, Region, cut, regions
+from .image import Image, Scale, stored_value
 
 
-def read_whole(image: ChunkedImage) -> Image:
-    """Read all of an image at once, and close it."""
-    with image:
-        values, valid = image.read(tuple(slice(0, n) for n in image.grid))
-        values = values[..., 0] if image.channel_axis is None else values
-        return Image(values, image.channel_axis, valid, image.notes, image.scale, image.geometry)
+def read_whole(image: ChunkedImage, max_pixels: int | None = None) -> Image:
+    """Read all regions of an image; what is no data is left out.
+
+    Raises
+    ------
+    ValueError
+        It has more pixels than ``max_pixels``, by default Pillow's limit, or more than there
+        is memory for.
+    """
+    from .pillow_state import check_size
+
+    if isinstance(image, WholeImage):
+        return image.image
+    check_size(image.name, image.grid, max_pixels)
+    hides = image.may_hide or image.nodata is not None
+    try:
+        values = np.empty((*image.grid, image.n_channels), image.dtype)
+        valid = np.ones(image.grid, bool) if hides else None
+    except MemoryError as error:
+        raise ValueError(
+            f"{image.name}: its {image.n_pixels:,} pixels are more than there is memory for; read"
+            " it in pieces (in Python: fastseg.segment_file)"
+        ) from error
+    nothing = _stored_nodata(image)
+    step = cut(image.grid, (1,) * len(image.grid), image.block, image.pixel_bytes)
+    for region in regions(image.grid, step):
+        values[region], there = image.read(region)
+        if valid is not None and there is not None:
+            valid[region] = there
+        if valid is not None and nothing is not None:
+            valid[region] &= np.any(values[region] != nothing, axis=-1)
+    return Image(
+        values if image.channel_axis is not None else values[..., 0], image.channel_axis, valid,
+        image.notes, image.scale, image.geometry, image.metadata,
+    )  # fmt: skip
+
+
+def _stored_nodata(image: ChunkedImage) -> NDArray[np.float64] | None:
+    """Value (n_channels,) of no data as it stands in each channel, or None for none."""
+    if image.nodata is None:
+        return None
+    channels = range(image.n_channels)
+    return np.array([stored_value(image.nodata, image.scale, c, image.dtype) for c in channels])
 
 
 class WholeImage(ChunkedImage):
@@ -59,6 +98,61 @@ class ChosenChannels(ChunkedImage):
         """See `ChunkedImage.read`."""
         values, valid = self._image.read(region)
         return np.ascontiguousarray(values[..., self._channels]), valid
+
+    def close(self) -> None:
+        """See `ChunkedImage.close`."""
+        self._image.close()
+
+
+class Reopened(ChunkedImage):
+    """One of many images: its file is open, or held as a whole, only while it is read."""
+
+    def __init__(self, opening: Callable[[], ChunkedImage]) -> None:
+        self._opening = opening
+        self._image: ChunkedImage | None = None
+        self._lock = threading.Lock()
+        with opening() as image:
+            super().__init__(
+                image.name, image.grid, image.dtype, image.n_channels, image.channel_axis,
+                image.block, may_hide=image.may_hide, nodata=image.nodata, scale=image.scale,
+                geometry=image.geometry, notes=image.notes,
+            )  # fmt: skip
+
+    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """See `ChunkedImage.read`."""
+        with self._lock:
+            if self._image is None:
+                self._image = self._opening()
+            image = self._image
+        return image.read(region)
+
+    def rest(self) -> None:
+        """See `ChunkedImage.rest`."""
+        with self._lock:
+            image, self._image = self._image, None
+        if image is not None:
+            image.close()
+
+    def close(self) -> None:
+        """See `ChunkedImage.close`."""
+        self.rest()
+
+
+class WithoutChannels(ChunkedImage):
+    """An image whose last axis was taken for channels, and is one of the grid."""
+
+    def __init__(self, image: ChunkedImage) -> None:
+        self._image = image
+        super().__init__(
+            image.name, (*image.grid, image.n_channels), image.dtype, 1, None,
+            (*image.block, image.n_channels), notes=image.notes,
+        )  # fmt: skip
+
+    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """See `ChunkedImage.read`."""
+        *grid, last = region
+        values, _ = self._image.read(tuple(grid))
+        return values[..., last, None], None
 
     def close(self) -> None:
         """See `ChunkedImage.close`."""
