@@ -346,6 +346,11 @@ def test_wrong_input_is_refused_in_a_line(small, capsys, args, code, message):
     assert err.strip().count("\n") == 0
 
 
+def test_a_failure_leaves_no_empty_folder(small, capsys):
+    assert main(["bench", "--quick", "--image", "none.png", "--out", "report"]) == 1
+    assert not (small / "report").exists()
+
+
 def test_results_are_not_replaced_unasked(small, capsys):
     (small / "report").mkdir()
     (small / "report" / "results.json").write_text("mine")

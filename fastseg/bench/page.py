@@ -55,6 +55,7 @@ _SERIES = {
     "picture": "Pictures", "points": "Points of float32 that do not repeat",
     "pixels": "Time against pixels", "clusters": "Time against the number of clusters",
 }  # fmt: skip
+_NO_CROSSING = "between the sizes measured no implementation overtakes another"
 _CAPTIONS = {
     "pixels": "Time of ten iterations on a picture in several sizes, from pixels in memory to"
     " labels in memory; quartiles shaded.",
@@ -72,7 +73,7 @@ def page(measured: Measured) -> str:
     ImportError
         If matplotlib is not installed.
     """
-    crossed = crossing_words(measured) or ["no implementation overtakes another"]
+    crossed = crossing_words(measured) or [_NO_CROSSING]
     plots = "".join(_figure(name, svg) for name, svg in figures(measured).items())
     parts = [
         "<h1>Clustering pixels on this machine</h1>",

@@ -18,8 +18,8 @@ from .machine import facts
 from .roofline import CASES, Rate, Roofs, measure_rates, measure_roofs
 
 _FORMAT = 1
-_BUDGET = {True: 0.3, False: 4.0}  # seconds
-_TURNS = {True: (3, 7), False: (5, 15)}
+_BUDGET = {True: 0.2, False: 4.0}  # seconds
+_TURNS = {True: (3, 5), False: (5, 15)}
 _QUICK_RATES = ((2**19, 3, 8), (2**17, 13, 16), (2**15, 32, 32))
 
 

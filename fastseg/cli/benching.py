@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -44,20 +45,30 @@ def bench_machine(
     if out is not None:
         require_matplotlib()
         os.makedirs(out, exist_ok=True)
+    try:
         for path in paths:
             check_output(path, overwrite, inputs=() if picture is None else (picture,))
-    measured = bench(
-        picture, quick=quick, backends=backends, n_threads=n_threads, callback=callback
-    )
-    if paths:
-        from ..bench.page import page
-
-        callback("draw", 0, 0, {})
-        words = json.dumps(measured.as_dict(), allow_nan=False, indent=1), page(measured)
-        for path, text in zip(paths, words, strict=True):
-            with atomic_write(path, overwrite=overwrite) as file:
-                file.write(text.encode())
+        measured = bench(
+            picture, quick=quick, backends=backends, n_threads=n_threads, callback=callback
+        )
+        if paths:
+            callback("draw", 0, 0, {})
+            _write(measured, paths, overwrite)
+    except BaseException:
+        if out is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(out)  # if nothing is in it
+        raise
     return measured, paths
+
+
+def _write(measured: Measured, paths: list[str], overwrite: bool) -> None:
+    from ..bench.page import page
+
+    texts = json.dumps(measured.as_dict(), allow_nan=False, indent=1), page(measured)
+    for path, text in zip(paths, texts, strict=True):
+        with atomic_write(path, overwrite=overwrite) as file:
+            file.write(text.encode())
 
 
 def bench_lines(measured: Measured, paths: list[str]) -> tuple[list[str], list[str]]:
