@@ -23,8 +23,8 @@ CLUSTERS = 8
 # Of series, so that what is compared is the same work whatever the clusters look like.
 ITERATIONS = 10
 
-_SIZES = {True: (2**14, 2**16, 2**18, 2**20), False: tuple(2**e for e in range(14, 25, 2))}
-_COUNTS = {True: (2, 8, 32, 128), False: (2, 4, 8, 16, 32, 64, 128, 256)}
+_SIZES = {True: (2**14, 2**17, 2**20), False: tuple(2**e for e in range(14, 25, 2))}
+_COUNTS = {True: (2, 16, 128), False: (2, 4, 8, 16, 32, 64, 128, 256)}
 _PIXELS_OF_COUNTS = {True: 2**16, False: 2**20}
 # Points, features, clusters.
 _POINTS = {

@@ -12,7 +12,7 @@ from ..dispatch import BACKENDS, available_backends
 from ..io import StrPath
 from ..progress import Callback, Progress
 from .cases import STAGES, Case, cases
-from .contest import Row, contest
+from .contest import SETTLE, Row, contest
 from .implementations import entrants
 from .machine import facts
 from .roofline import CASES, Rate, Roofs, measure_rates, measure_roofs
@@ -20,6 +20,7 @@ from .roofline import CASES, Rate, Roofs, measure_rates, measure_roofs
 _FORMAT = 1
 _BUDGET = {True: 0.2, False: 4.0}  # seconds
 _TURNS = {True: (3, 5), False: (5, 15)}
+_SETTLE = {True: 0.02, False: SETTLE}
 _QUICK_RATES = ((2**19, 3, 8), (2**17, 13, 16), (2**15, 32, 32))
 
 
@@ -122,7 +123,7 @@ def bench(
 
         rows = contest(
             case.values, entrants(case, stage, chosen, n_threads),
-            budget=_BUDGET[quick], turns=_TURNS[quick], tick=tick,
+            budget=_BUDGET[quick], turns=_TURNS[quick], settle=_SETTLE[quick], tick=tick,
         )  # fmt: skip
         n, d = case.values.shape
         dtype = case.values.dtype.name
