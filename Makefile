@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NAPARI := .venv-napari
 
-.PHONY: demo test test-napari lint bench clean
+.PHONY: demo test test-napari lint bench bench-check clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -30,9 +30,19 @@ lint: $(READY)
 	cd $(VENV)/wheel && ../bin/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy_cache -p fastseg
 
+# The kernels, which `--benchmark-compare` compares with earlier runs; then all on all cases.
+RESULTS ?= .benchmarks/compare.json
+
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc \
-		--benchmark-warmup=on --benchmark-group-by=group
+		--benchmark-warmup=on --benchmark-group-by=group --benchmark-autosave
+	mkdir -p $(dir $(RESULTS))
+	$(BIN)/python benchmarks/compare.py --save $(RESULTS)
+
+# The kernels against the machine's own pace, in one run, and that against the committed.
+bench-check: $(READY)
+	$(BIN)/python benchmarks/check.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

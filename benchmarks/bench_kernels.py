@@ -1,37 +1,23 @@
 """The kernels and scikit-learn's on the same points: `make bench`.
 
-One table drives all cases. Each is a single E-and-M step from the same centres with
+The rows of KERNELS in cases.py. Each is a single E-and-M step from the same centres with
 the same number of threads; the answers are compared before anything is timed, and
 pytest-benchmark warms up first, so that compilation is not in the figures.
 """
 
-import os
-
 import numpy as np
 import pytest
+from cases import KERNELS, kernel_problem, photograph
+from implementations import N_THREADS
 from sklearn.cluster._kmeans import _kmeans_single_lloyd, _labels_inertia
 
 from fastseg.kernels.cpu import CpuBackend
 
-N_THREADS = int(os.environ.get("FASTSEG_NUM_THREADS", "2"))
 
-# dtype, points, features, clusters
-CASES = [
-    ("float32", 4_000_000, 3, 8),
-    ("float32", 4_000_000, 1, 4),
-    ("float32", 1_000_000, 3, 64),
-    ("float32", 1_000_000, 13, 16),
-    ("float32", 500_000, 32, 32),
-    ("uint8", 4_000_000, 3, 8),
-]
-
-
-@pytest.fixture(params=CASES, ids=lambda c: "-".join(map(str, c)), scope="module")
+@pytest.fixture(params=KERNELS, ids=lambda row: "-".join(map(str, row)), scope="module")
 def case(request):
-    dtype, n, d, k = request.param
-    rng = np.random.default_rng(0)
-    points = (rng.random((n, d)) * 255).astype(dtype)
-    return points, points[rng.choice(n, k, replace=False)].astype(np.float64)
+    problem = kernel_problem(*request.param)
+    return problem.values, problem.start
 
 
 def sklearn_step(points, centers, weights):
@@ -75,3 +61,30 @@ def test_potentials(benchmark, case):
     sampler = CpuBackend().put(points, n_threads=N_THREADS).sampler()
     sampler.add(centers[0])
     benchmark(sampler.potentials, centers[:4])
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Pixels of a photograph, as many as a large one has."""
+    return np.resize(photograph(small=True).reshape(-1, 3), (18_000_000, 3))
+
+
+def test_count_and_look_up(benchmark, pixels):
+    """The two passes over an image that nothing can spare."""
+    benchmark.group = "the passes over 18 megapixels"
+    labels = np.empty(len(pixels), np.uint8)
+
+    def both():
+        counter = CpuBackend().counter(pixels.dtype, 3, n_threads=N_THREADS)
+        counter.add(pixels)
+        values, counts = counter.distinct()
+        counter.look_up(pixels, np.zeros(len(values), np.uint8), labels)
+        return counts
+
+    assert both().sum() == len(pixels)
+    benchmark(both)
+
+
+def test_copy(benchmark, pixels):
+    benchmark.group = "the passes over 18 megapixels"
+    benchmark(np.copyto, np.empty_like(pixels), pixels)

@@ -21,7 +21,7 @@ from .kernels.cpu.threads import usable_threads
 _VERSION = 1
 
 # Where NVIDIA's driver describes itself.
-_DRIVER = Path("/proc/driver/nvidia")
+DRIVER = Path("/proc/driver/nvidia")
 
 # Passes over the points that a fit is taken to make: typical of k-means++ and Lloyd's
 # iterations together, which nobody knows before.
@@ -68,14 +68,14 @@ def machine() -> str:
     """What the costs depend on, as far as it is cheap to know."""
     import platform
 
-    parts = [platform.node(), platform.machine(), f"{usable_threads()} processors", *_gpus()]
+    parts = [platform.node(), platform.machine(), f"{usable_threads()} processors", *gpus()]
     return ", ".join(parts)
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """Models of the NVIDIA GPUs as Linux tells them: to ask CUDA takes as long as many a fit."""
     models = []
-    for path in sorted(_DRIVER.glob("gpus/*/information")):
+    for path in sorted(DRIVER.glob("gpus/*/information")):
         with contextlib.suppress(OSError):
             lines = path.read_text(errors="replace").splitlines()
             models += [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]

@@ -134,6 +134,19 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident_memory() -> int | None:
+    """Bytes of memory that this process holds now, or None where that is not known (not Linux)."""
+    return _number_in("/proc/self/status", "VmRSS:")
+
+
+def forget_peak() -> bool:
+    """Have `peak_memory` tell of what comes from now on; False where that cannot be (not Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return True
+    return False
+
+
 def release_freed() -> None:
     """Give memory that was freed back to the system, where the C library would keep it (glibc)."""
     if sys.platform == "linux":

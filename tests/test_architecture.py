@@ -41,6 +41,7 @@ LAYERS = [
     ["specks"],
     ["choosing_k", "dendrogram_picture", "image_views"],
     ["comparison", "report_picture"],
+    ["bench"],
     ["cli", "napari"],
 ]
 

@@ -105,7 +105,7 @@ def test_costs_of_another_machine_are_not_used(calibrated, usable_cuda, monkeypa
 
 
 def test_costs_do_not_survive_another_gpu(calibrated, tmp_path, monkeypatch):
-    monkeypatch.setattr(costs, "_DRIVER", tmp_path)
+    monkeypatch.setattr(costs, "DRIVER", tmp_path)
     gpu = tmp_path / "gpus" / "0000:00:05.0"
     gpu.mkdir(parents=True)
     (gpu / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 27\n")

@@ -13,7 +13,7 @@ import click
 from .. import __version__
 from ..io import check_output
 from . import options, values
-from .printing import json_line, print_table, report, report_fit, say
+from .printing import json_line, print_measured, print_table, report, report_fit, say
 
 if TYPE_CHECKING:
     from .extras import Extras
@@ -295,6 +295,22 @@ def _calibrate() -> None:
                 del usable[name]
                 click.echo(f"{name} is not measured, for it gives wrong answers: {error}", err=True)
     save_calibration(calibrate(usable))
+
+
+@cli.command()
+@options.benching
+def bench(as_json: bool, **given: Any) -> None:
+    """Measure which is fastest on this machine: the backends and scikit-learn.
+
+    On pictures and on points that do not repeat, from the file, from memory and
+    for the kernel alone. Answers are compared before they are timed; shown beside
+    the times are the share of equal labels, the inertia and the memory taken.
+    """
+    from .benching import bench_lines, bench_machine, bench_table
+
+    with _bar(note=False) as bar:
+        measured, paths = bench_machine(callback=bar, **given)
+    print_measured(measured, paths, as_json, bench_lines, bench_table)
 
 
 @cli.command()

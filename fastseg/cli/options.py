@@ -138,6 +138,23 @@ _COMPARING = (
     _STANDARDIZE,
 )  # fmt: skip
 
+_THREADS = click.option(
+    "--threads", "n_threads", type=int, callback=values.n_threads, metavar="N",
+    help="Threads of the CPU; -1 means all.",
+)  # fmt: skip
+_BENCHING = (
+    click.option("--quick", is_flag=True, help="Measure less, in some twenty seconds."),
+    click.option("--image", "picture", metavar="FILE",
+                 help="Image to measure with; by default photographs that scikit-learn ships."),
+    click.option("--backends", callback=values.backends_measured, metavar="B,B,...",
+                 help="Backends to measure, such as cpu,cuda; by default all that can be used."),
+    click.option("--out", metavar="FOLDER",
+                 help="Write results.json and report.html there."),
+    _THREADS,
+    overwrite,
+    as_json,
+)  # fmt: skip
+
 _GRID = (
     click.option("--mask", metavar="M",
                  help="Image of the same grid; where it is 0 (black) or transparent, pixels are "
@@ -159,8 +176,7 @@ _COMMON = (
     max_pixels,
     click.option("--backend", default="auto", callback=values.one_of(values.backends),
                  help="Where to compute: auto, or one that 'fastseg info' lists."),
-    click.option("--threads", "n_threads", type=int, callback=values.n_threads, metavar="N",
-                 help="Threads of the CPU; -1 means all."),
+    _THREADS,
     overwrite,
     as_json,
 )  # fmt: skip
@@ -224,6 +240,11 @@ def scanning(command: F) -> F:
 def comparing(command: F) -> F:
     """Add the options of comparing methods."""
     return _with(_COMPARING, command)
+
+
+def benching(command: F) -> F:
+    """Add the options of measuring."""
+    return _with(_BENCHING, command)
 
 
 def common(command: F) -> F:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ..bench.suite import Measured
     from .job import Job
     from .piecewise import FitJob
     from .study import Study
@@ -88,10 +89,28 @@ def print_table(
         for note in job.image.notes:
             say("note", f"{job.source.path}: {note}")
         return
-    above, below = lines(job)
+    _print_around(lines(job), table(job))
+
+
+def print_measured(
+    measured: Measured,
+    paths: list[str],
+    as_json: bool,
+    lines: Callable[[Measured, list[str]], tuple[list[str], list[str]]],
+    table: Callable[[Measured], Table],
+) -> None:
+    """Print what was measured on this machine."""
+    if as_json:
+        click.echo(json_line({**measured.as_dict(), "files": paths}))
+        return
+    _print_around(lines(measured, paths), table(measured))
+
+
+def _print_around(lines: tuple[list[str], list[str]], table: Table) -> None:
+    above, below = lines
     for line in above:
         click.echo(line)
-    _console().print(table(job))
+    _console().print(table)
     for line in below:
         click.echo(line)
 

@@ -95,6 +95,8 @@ class Bar:
         words = _WORDS.get(stage, stage)
         if stage == "compile":
             words += f" ({info['problem']})"
+        if stage == "bench":
+            words = f"measuring: {info['what']}"
         if stage == "scan" and "n_clusters" in info:
             words = f"{info['n_clusters']} clusters"
         if stage == "pass":

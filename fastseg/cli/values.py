@@ -158,6 +158,18 @@ def methods_compared(
         raise click.BadParameter(str(error), ctx, param) from error
 
 
+def backends_measured(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> list[str] | None:
+    """Take backends that can be used here, between commas."""
+    from ..bench.suite import check_backends
+
+    try:
+        return None if value is None else check_backends(value.split(","))[0]
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
 def color_spaces() -> tuple[str, ...]:
     """Names of the colour spaces."""
     from ..color import COLOR_SPACES

@@ -1,0 +1,162 @@
+"""What `fastseg bench` times: pictures as they are and in other sizes, and points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from ..io import StrPath
+from ..kernels.backend import Array, FloatArray
+from ..pixels import as_pixels
+from .answers import starting_centers
+
+STAGES = {
+    "file": "from the file to labels in memory",
+    "fit": "from pixels in memory to labels in memory, transfers included",
+    "assign": "the nearest centre of every pixel, with pixels and labels where it computes",
+}
+CLUSTERS = 8
+# Of series, so that what is compared is the same work whatever the clusters look like.
+ITERATIONS = 10
+
+_SIZES = {True: (2**14, 2**17, 2**20), False: tuple(2**e for e in range(14, 25, 2))}
+_COUNTS = {True: (2, 16, 128), False: (2, 4, 8, 16, 32, 64, 128, 256)}
+_PIXELS_OF_COUNTS = {True: 2**16, False: 2**20}
+# Points, features, clusters.
+_POINTS = {
+    True: ((2**18, 3, 8), (2**15, 32, 32)),
+    False: ((2**22, 3, 8), (2**22, 1, 4), (2**20, 13, 16), (2**18, 32, 32), (2**15, 128, 256)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Points, and what is to be done with them.
+
+    Attributes
+    ----------
+    series : {"picture", "pixels", "clusters", "points"}
+        What it belongs to: pictures as they are, time against pixels or against clusters,
+        points of floats.
+    name : str
+        What the points are.
+    values : ndarray of shape (n, d)
+        Pixels of a picture or points.
+    start : ndarray of shape (k, d), float64
+        Starting centres.
+    max_iter : int
+        Iterations at most.
+    tol : float
+        Where to stop before; 0 for never.
+    stages : tuple of str
+        Which of ``STAGES`` are timed.
+    path : path, optional
+        File that holds the picture.
+    kept : ndarray of bool, optional
+        Which pixels of the file's grid are the values.
+    """
+
+    series: str
+    name: str
+    values: Array
+    start: FloatArray
+    max_iter: int
+    tol: float
+    stages: tuple[str, ...]
+    path: StrPath | None = None
+    kept: Array | None = None
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return len(self.start)
+
+
+def cases(*, quick: bool, picture: StrPath | None = None) -> Iterator[Case]:
+    """Make the cases, one after the other.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the picture cannot be read, or has too few distinct values.
+    """
+    names = ("china.jpg",) if quick else ("china.jpg", "flower.jpg")
+    shipped = resources.files("sklearn.datasets.images")
+    paths: list[StrPath] = [picture] if picture else [Path(str(shipped / n)) for n in names]
+    pictures = [_picture(path, quick) for path in paths]
+    yield from pictures
+    yield from _series(pictures[0], quick)
+    for n, d, k in _POINTS[quick]:
+        values = np.random.default_rng(0).random((n, d), dtype=np.float32)
+        yield Case("points", f"{n:,} x {d} float32", values, starting_centers(values, k),
+                   ITERATIONS, 0.0, ("fit", "assign"))  # fmt: skip
+
+
+def _picture(path: StrPath, quick: bool) -> Case:
+    pixels = as_pixels(path, "auto", None, None).upright()
+    values = np.ascontiguousarray(pixels.values)
+    start = starting_centers(values, CLUSTERS)
+    name = f"{Path(path).name}, {len(values):,} px"
+    end = (ITERATIONS, 0.0) if quick else (300, 1e-4)
+    return Case("picture", name, values, start, *end, tuple(STAGES), path, pixels.kept)
+
+
+def _series(picture: Case, quick: bool) -> Iterator[Case]:
+    image = _as_image(picture)
+    name = Path(str(picture.path)).name
+    for n in _SIZES[quick]:
+        values = resized(image, n)
+        start = starting_centers(values, CLUSTERS)
+        yield Case("pixels", f"{name}, {len(values):,} px", values, start, ITERATIONS, 0.0,
+                   ("fit",))  # fmt: skip
+    values = resized(image, _PIXELS_OF_COUNTS[quick])
+    like = Case("clusters", f"{name}, {len(values):,} px", values, picture.start, ITERATIONS,
+                0.0, ("fit",))  # fmt: skip
+    n_distinct = len(np.unique(values, axis=0))
+    for k in _COUNTS[quick]:
+        if k <= n_distinct:
+            yield replace(like, start=starting_centers(values, k))
+
+
+def _as_image(picture: Case) -> Array:
+    """Pixels (rows, columns, channels); those that are left over by a mask in one row."""
+    from ..io import read_image
+
+    grid: tuple[int, ...] = (1, len(picture.values))
+    if picture.kept is None:
+        grid = read_image(str(picture.path)).grid
+    return picture.values.reshape(-1, grid[-1], picture.values.shape[1])
+
+
+def resized(image: Array, n_pixels: int) -> Array:
+    """Pixels (n, d) of an image in another size, about ``n_pixels``, as a camera would see it.
+
+    Raises
+    ------
+    ValueError
+        If the image has no pixels.
+    """
+    from PIL import Image
+
+    height, width, n_channels = image.shape
+    scale = (n_pixels / (height * width)) ** 0.5
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    if height == 1:
+        rows, columns = 1, n_pixels
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(image[..., f], np.float32)).resize(
+                (columns, rows), Image.Resampling.BICUBIC
+            )
+        ).reshape(-1)
+        for f in range(n_channels)
+    ]
+    values = np.stack(planes, axis=1)
+    if image.dtype.kind == "f":
+        return values.astype(image.dtype)
+    limits = np.iinfo(image.dtype)
+    return values.round().clip(limits.min, limits.max).astype(image.dtype)
