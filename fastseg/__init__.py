@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .solver import ConvergenceWarning
     from .specks import remove_specks
     from .streamed_predict import FileLabels, predict_file
-    from .streaming import FileSegmentation, fit_files, segment_file
+    from .streaming import FileModel, FileSegmentation, fit_files, segment_file
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ _HOMES = {
     "Comparison": "comparison",
     "ConvergenceWarning": "solver",
     "FileLabels": "streamed_predict",
+    "FileModel": "streaming",
     "FileOptions": "file_options",
     "FileSegmentation": "streaming",
     "KMeans": "estimator",
@@ -66,6 +67,7 @@ __all__ = [
     "Comparison",
     "ConvergenceWarning",
     "FileLabels",
+    "FileModel",
     "FileOptions",
     "FileSegmentation",
     "KMeans",

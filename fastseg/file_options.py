@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from .io import StrPath, check_output
 from .io.channels import check_grid
 from .io.chunked import ChunkedImage, Part
+from .io.combined import Reopened, WithoutChannels
 from .io.opening import check_label_output, open_image
 from .kernels.cpu.threads import resolve_n_threads
 from .memory import memory_budget
@@ -36,8 +38,9 @@ class FileOptions:
         The largest picture to open; by default no limit for large formats, and that of
         `fastseg.io.read_image` for others.
     memory : int or str, optional
-        Bytes to get along with, or words such as "1GiB". By default a quarter of the free
-        memory, and at least 512 MiB.
+        Bytes to get along with, or words such as "1GiB", at least 512 MiB. By default a
+        quarter of the free memory, or that. Images of formats that are read as a whole take
+        theirs beside it.
     on_error : {"raise", "skip"}
         "skip" leaves out tiles that cannot be decoded; clusters then count from 1.
     compression : {"deflate", "zstd", "none"}, optional
@@ -107,13 +110,17 @@ def opened(
     with contextlib.ExitStack() as stack:
         found: list[ChunkedImage] = []
         masking: list[ChunkedImage | None] = []
+        # Of many files each is opened when its turn comes: systems allow some hundreds at once.
+        many = len(images) > 1
         for path, mask in zip(images, masks, strict=True):
-            image = open_image(path, options.part, max_pixels=options.max_pixels)
-            found.append(stack.enter_context(image))
+            opening = partial(open_image, path, options.part, max_pixels=options.max_pixels)
+            image = stack.enter_context(Reopened(opening) if many else opening())
+            found.append(image)
             if mask is None:
                 masking.append(None)
                 continue
-            hiding = stack.enter_context(open_image(mask, max_pixels=options.max_pixels))
+            opening = partial(_open_mask, mask, image.grid, options.max_pixels)
+            hiding = stack.enter_context(Reopened(opening) if many else opening())
             check_grid(f"mask {os.fspath(mask)}", hiding, image.name, image)
             masking.append(hiding)
         _check_alike(found)
@@ -122,6 +129,12 @@ def opened(
             budget=memory_budget(options.memory), n_threads=threads,
         )  # fmt: skip
         yield reading, stack.enter_context(readers(threads))
+
+
+def _open_mask(path: StrPath, grid: tuple[int, ...], max_pixels: int | None) -> ChunkedImage:
+    """Open a mask for a grid, which tells whether its array's last axis holds channels."""
+    mask = open_image(path, max_pixels=max_pixels)
+    return WithoutChannels(mask) if (*mask.grid, mask.n_channels) == grid else mask
 
 
 def _check_alike(images: list[ChunkedImage]) -> None:

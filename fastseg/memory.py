@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 MEBIBYTE = 2**20
-# Below this the engine itself, the tables of a counter and two regions do not fit.
-LEAST = 256 * MEBIBYTE
-_DEFAULT_LEAST = 512 * MEBIBYTE
+# Below this Python, the largest table of a counter and two regions do not fit.
+LEAST = 512 * MEBIBYTE
+# What Python, the libraries and the tables of a counter take beside pixels.
+ENGINE_BYTES = 200 * MEBIBYTE
+# Bytes that clustering takes for each distinct value.
+VALUE_BYTES = 60
+# Folder of memory's control groups, and there: the limit, what is used, and of it file cache.
+_CGROUP_V2 = ("", "memory.max", "memory.current", "inactive_file")
+_CGROUP_V1 = (
+    "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+)  # fmt: skip
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _UNITS = {"": 1, "k": 10, "m": 20, "g": 30, "t": 40}
 
@@ -29,11 +37,11 @@ def memory_budget(memory: int | str | None = None) -> int:
     Raises
     ------
     ValueError, TypeError
-        If it is no such size, or less than 256 MiB.
+        If it is no such size, or less than 512 MiB.
     """
     if memory is None:
         free = free_memory()
-        return _DEFAULT_LEAST if free is None else max(_DEFAULT_LEAST, free // 4)
+        return LEAST if free is None else max(LEAST, free // 4)
     size = _bytes_of(memory) if isinstance(memory, str) else memory
     if isinstance(size, bool) or not isinstance(size, int):
         raise TypeError(f"memory must be bytes or words such as '1GiB', got {memory!r}")
@@ -79,17 +87,37 @@ def _number_in(path: str, name: str) -> int | None:
     return None
 
 
-def _cgroup_room() -> int | None:
-    """What Linux control groups (version 2, then 1) leave of their limit."""
-    root = Path("/sys/fs/cgroup")
-    names = (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    )
-    for limit, used in names:
-        with contextlib.suppress(OSError, ValueError):
-            return max(0, int((root / limit).read_text()) - int((root / used).read_text()))
-    return None
+def _cgroup_room(
+    mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """What control groups of Linux (version 2 or 1) leave: this process's, and those around it."""
+    rooms = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            folder, *files = _CGROUP_V1 if controllers else _CGROUP_V2
+            group = mounted / folder / path.lstrip("/")
+            # In a container the path may be that of the machine, and what is mounted its end.
+            for place in (group, *group.parents):
+                rooms += _room_in(place, *files)
+                if place == mounted / folder:
+                    break
+    return min(rooms, default=None)
+
+
+def _room_in(group: Path, limit: str, used: str, cache: str) -> list[int]:
+    """Bytes left in a group, where files that are cached give way; none where it has no limit."""
+    with contextlib.suppress(OSError, ValueError):
+        left = int((group / limit).read_text()) - int((group / used).read_text())
+        cached = [
+            int(line.split()[1])
+            for line in (group / "memory.stat").read_text().splitlines()
+            if line.split()[0] == cache
+        ]
+        return [max(0, left + sum(cached))]
+    return []
 
 
 def peak_memory() -> int | None:

@@ -24,6 +24,12 @@ _PLAIN = (
 
 def write_model(path: str | PathLike[str], model: Any, *, overwrite: bool) -> None:
     """Write a `Model`; the file is whole or absent."""
+    with atomic_write(path, overwrite=overwrite) as file:
+        file.write(model_text(model))
+
+
+def model_text(model: Any) -> bytes:
+    """What the file of a `Model` holds."""
     fields = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -36,9 +42,7 @@ def write_model(path: str | PathLike[str], model: Any, *, overwrite: bool) -> No
         "centers": model.centers.tolist(),
         "space_centers": model.space_centers.tolist(),
     }
-    text = json.dumps(fields, indent=1, allow_nan=False)
-    with atomic_write(path, overwrite=overwrite) as file:
-        file.write(text.encode() + b"\n")
+    return json.dumps(fields, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def read_model(path: str | PathLike[str]) -> dict[str, Any]:

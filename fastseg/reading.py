@@ -17,14 +17,12 @@ from .arrays import check_finite, native
 from .io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from .io.image import stored_value
 from .kernels.backend import Array
-from .memory import MEBIBYTE, release_freed
+from .memory import ENGINE_BYTES, MEBIBYTE, release_freed
 from .pixels import Pixels, both, those_kept
 from .progress import Progress
 
 T = TypeVar("T")
 
-# What Python, the libraries and the tables of a counter take beside regions.
-_ENGINE_BYTES = 200 * MEBIBYTE
 # Bytes a pixel takes beside its values, as stored and as computed on: labels, and a mask.
 _EXTRA_BYTES = 4
 # Seconds after which a wait for a thread looks for Ctrl-C and tells a callback.
@@ -106,7 +104,7 @@ class Reading:
     @property
     def room(self) -> int:
         """Bytes of the memory that are left beside Python and the tables of a counter."""
-        return self.budget - _ENGINE_BYTES
+        return self.budget - ENGINE_BYTES
 
     def in_units(self, values: Array) -> Array:
         """Values (m, channels) as they are meant."""
@@ -123,7 +121,7 @@ class Reading:
     ) -> Iterator[Chunk]:
         """All pixels, in regions that are unions of blocks, reported as done when taken."""
         self.n_left_out = 0
-        total, done = self.n_pixels, [0, 0]
+        total, done, at = self.n_pixels, [0, 0], [0]
         pending: deque[Future[Chunk]] = deque()
         ahead = self._ahead(block)
         heartbeat = progress.heartbeat_at(stage, info)
@@ -133,6 +131,8 @@ class Reading:
 
         def taken() -> Chunk:
             chunk = wait_for(pending.popleft(), tell)
+            self._rest(at[0], chunk.number)
+            at[0] = chunk.number
             done[0] += math.prod(shape_of(chunk.region))
             done[1] += 1
             if done[1] % _TRIM_EVERY == 0:
@@ -152,7 +152,15 @@ class Reading:
         finally:
             for future in pending:
                 future.cancel()
+        self._rest(at[0], len(self.images))
         progress.report(stage, total, total, info)
+
+    def _rest(self, first: int, end: int) -> None:
+        """Let images go that have been read in this pass."""
+        for image, mask in zip(self.images[first:end], self.masks[first:end], strict=True):
+            image.rest()
+            if mask is not None:
+                mask.rest()
 
     def _noted(self, chunk: Chunk) -> Chunk:
         self.n_left_out += chunk.pixels.n_left_out
@@ -176,7 +184,7 @@ class Reading:
         largest = math.prod(self._step(image, block)) * pixel
         room = self.room // largest
         if room < 1:
-            needed = (largest + _ENGINE_BYTES) // MEBIBYTE + 1
+            needed = (largest + ENGINE_BYTES) // MEBIBYTE + 1
             raise ValueError(
                 f"{image.name}: is stored in pieces of {' x '.join(map(str, image.block))} pixels,"
                 f" which are decoded at once and need {needed} MiB, but memory is"

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from .init_centers import Generator, check_random_state, kmeans_plusplus, random_points
-from .kernels.backend import Array, Assignable, Backend, FloatArray, Partials, Points, Tick
+from .kernels.backend import Array, Backend, FloatArray, Partials, Points, PointsInParts, Tick
 from .progress import Progress
+
+Solved = Points | PointsInParts
 
 
 class ConvergenceWarning(UserWarning):
@@ -40,7 +42,7 @@ class Run:
 
 
 def lloyd(
-    points: Assignable,
+    points: Solved,
     init_centers: FloatArray,
     *,
     max_iter: int = 300,
@@ -79,7 +81,7 @@ def lloyd(
             last = _update(points, centers, partials, tick(n_iter))
             if not np.array_equal(last, centers):
                 # Points that weigh nothing change labels and leave no trace in the sums.
-                if not np.array_equal(points.assign(centers), points.assign(previous_centers)):
+                if not _label_alike(points, centers, previous_centers):
                     continue
                 partials = points.accumulate(last, tick(n_iter))
             info |= {"inertia": partials.inertia, "shift": 0.0, "strict": True}
@@ -92,8 +94,14 @@ def _same(a: Partials, b: Partials) -> bool:
     return bool((a.weights == b.weights).all() and (a.sums == b.sums).all())
 
 
+def _label_alike(points: Solved, centers: FloatArray, others: FloatArray) -> bool:
+    """Whether all points get the same labels from two tables of centres."""
+    parts = points.parts() if isinstance(points, PointsInParts) else [points]
+    return all(np.array_equal(part.assign(centers), part.assign(others)) for part in parts)
+
+
 def _update(
-    points: Assignable, centers: FloatArray, partials: Partials, tick: Tick | None
+    points: Solved, centers: FloatArray, partials: Partials, tick: Tick | None
 ) -> FloatArray:
     """New centres: means, after each empty cluster has taken the farthest point left."""
     sums, weights = partials.sums, partials.weights
@@ -242,7 +250,7 @@ def start_centers(
 
 
 def solve(
-    points: Assignable,
+    points: Solved,
     draws: Draws,
     n_clusters: int,
     *,

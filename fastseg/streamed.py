@@ -170,7 +170,11 @@ class StreamedPoints:
         self._reading, self._pool, self._backend = reading, pool, backend
         self._forward, self._progress = forward, progress
 
-    def parts(self) -> Iterator[tuple[Array, Points]]:
+    def parts(self) -> Iterator[Points]:
+        """Points of each region, in one pass over the images."""
+        return (points for _, points in self.stored_parts())
+
+    def stored_parts(self) -> Iterator[tuple[Array, Points]]:
         """Stored values and points of each region, in one pass over the images."""
         self.n_passes += 1
         info = {"pass": self.n_passes}
@@ -181,34 +185,16 @@ class StreamedPoints:
                 yield values, self._backend.put(self._forward(values), n_threads=n_threads)
 
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
-        """See `Points.accumulate`."""
+        """See `Assignable.accumulate`."""
         total = Partials(np.zeros_like(centers), np.zeros(len(centers)), 0.0)
-        for _, points in self.parts():
+        for points in self.parts():
             total = total.merge(points.accumulate(centers))
         return total
 
-    def assign(
-        self,
-        centers: FloatArray,
-        *,
-        labels: Array | None = None,
-        first_label: int = 0,
-        tick: Tick | None = None,
-    ) -> Array:
-        """See `Points.assign`; the labels of all points are held at once."""
-        if labels is None:
-            labels = np.empty(self.n_points, np.int32)
-        start = 0
-        for _, points in self.parts():
-            part = labels[start : start + points.n_points]
-            points.assign(centers, labels=part, first_label=first_label)
-            start += points.n_points
-        return labels
-
     def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """See `Points.farthest`."""
+        """See `Assignable.farthest`."""
         found: Farthest | None = None
-        for _, points in self.parts():
+        for points in self.parts():
             part = points.farthest(centers, size)
             found = part if found is None else found.merge(part)
         assert found is not None

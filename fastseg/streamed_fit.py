@@ -16,7 +16,7 @@ from .fitting import Fitted, Task, fit_clusters
 from .foreground import foreground_of
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .matching import Profile
-from .memory import MEBIBYTE
+from .memory import MEBIBYTE, VALUE_BYTES
 from .methods import choose_method
 from .progress import Clock, Progress
 from .reading import Reading
@@ -26,8 +26,6 @@ from .streamed import Counted, StreamedPoints, count_stream, sample_stream
 from .summary import check_distinct, count_pixels
 from .sweep import choose_n_clusters
 
-# Bytes that clustering takes for each distinct value.
-_VALUE_BYTES = 60
 # Labels that a table of distinct values gives, by its counter and the first cluster's label.
 TableOf = Callable[[int], Array]
 
@@ -63,6 +61,10 @@ def fit_stream(
     """Find clusters of all images of a reading."""
     how: dict[str, Any] = {"backend": backend, "n_threads": reading.n_threads}
     if sample is not None:
+        n = min(sample, reading.n_pixels)
+        # While it is drawn twice as many pixels are held, each with a random number.
+        each = _bytes_each(task, reading) + 2 * (8 + reading.n_channels * reading.dtype.itemsize)
+        _check_room(f"sample={sample}: {n:,} pixels are drawn", n, each, reading, "draw fewer")
         generator = _generator(task)
         drawn = sample_stream(reading, pool, sample, generator, progress)
         _check_kept(drawn, reading)
@@ -101,17 +103,19 @@ def _check_kept(counted: Counted, reading: Reading) -> None:
     check_magnitude(counted.values, "image")
 
 
-def _check_room(n_distinct: int, task: Task, reading: Reading) -> None:
-    """Refuse more distinct values than can be clustered in the memory there is."""
-    each = _VALUE_BYTES + 8 * reading.n_channels * (task.space.name != "rgb")
-    needed = n_distinct * each
+def _check_room(what: str, n: int, each: int, reading: Reading, remedy: str) -> None:
+    """Refuse more values than can be clustered in the memory there is."""
+    needed = n * each
     if needed > reading.room:
-        total = needed + reading.budget - reading.room
+        total = (needed + reading.budget - reading.room) // MEBIBYTE + 1
         raise ValueError(
-            f"{reading.images[0].name}: has {n_distinct:,} distinct values, and to cluster them"
-            f" takes {total // MEBIBYTE + 1} MiB; give more (--memory {total // MEBIBYTE + 1}MiB),"
-            " or fit to a sample of the pixels (sample, --sample)"
+            f"{what}, and to cluster them takes {total} MiB, more than the memory of"
+            f" {reading.budget // MEBIBYTE} MiB; give more (--memory {total}MiB), or {remedy}"
         )
+
+
+def _bytes_each(task: Task, reading: Reading) -> int:
+    return VALUE_BYTES + 8 * reading.n_channels * (task.space.name != "rgb")
 
 
 def _of_counts(
@@ -125,7 +129,10 @@ def _of_counts(
 ) -> StreamFit:
     values, weights = counted.values, counted.weights
     assert weights is not None
-    _check_room(len(values), task, reading)
+    _check_room(
+        f"{reading.images[0].name}: has {len(values):,} distinct values", len(values),
+        _bytes_each(task, reading), reading, "fit to a sample of the pixels (sample, --sample)",
+    )  # fmt: skip
     units = reading.in_units(values)
     first = foreground_of(
         values, weights, foreground, n_threads=how["n_threads"], progress=progress
@@ -258,7 +265,7 @@ def _means(
     if isinstance(space, Standardized):
         return space.backward(centers)  # linear, so that the mean goes over into the mean
     sums, totals = np.zeros_like(centers), np.zeros(len(centers))
-    for stored, part in points.parts():
+    for stored, part in points.stored_parts():
         labels = part.assign(centers)
         totals += np.bincount(labels, minlength=len(centers))
         for f, channel in enumerate(reading.in_units(stored).T):

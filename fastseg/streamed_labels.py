@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from .io import StrPath
 from .io.atomic import atomic_write
 from .io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from .io.image import Legend
-from .io.opening import create_labels
+from .io.opening import create_labels, writes_regions
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .labelling import choose_start_label, label_pixels, label_type, label_values
+from .memory import MEBIBYTE
 from .model import Model
+from .model_file import model_text
 from .pixels import Pixels
 from .preview import Preview
 from .progress import Progress
@@ -101,6 +104,18 @@ class _Tally:
         return self._totals[first_label:]
 
 
+def check_room(output: StrPath, n_most: int, reading: Reading) -> None:
+    """Refuse a format that holds all labels until they are written, where they do not fit."""
+    needed = reading.images[0].n_pixels * np.min_scalar_type(n_most).itemsize
+    if needed > reading.room and not writes_regions(output):
+        total = (needed + reading.budget - reading.room) // MEBIBYTE + 1
+        raise ValueError(
+            f"{os.fspath(output)}: labels of this format are held as a whole and take {total} MiB,"
+            f" more than the memory of {reading.budget // MEBIBYTE} MiB; write .tif, .npy or .zarr,"
+            f" or give more (--memory {total}MiB)"
+        )
+
+
 @dataclass(frozen=True)
 class Output:
     """Labels to be written: where, how, and what they mean."""
@@ -123,7 +138,7 @@ class Output:
     ) -> Array:
         """One pass that labels and writes; returns the pixels of each cluster, if need be counted.
 
-        The file of the model and the preview are written before that of the labels appears.
+        The model and the preview are whole before the labels appear, and appear right after.
         """
         image, model, first, options = reading.images[0], self.model, self.first_label, self.options
         last = first + model.n_clusters - 1
@@ -135,29 +150,40 @@ class Output:
         preview = None
         if options.preview is not None:
             preview = Preview(image.grid, image.n_channels, reading.units)
-        with create_labels(self.path, plan, overwrite=options.overwrite) as writer:
-            passed = _Pass(writer, labels_of, first, dtype, tally, preview)
-            passed.run(reading, pool, progress)
+        with contextlib.ExitStack() as stack:
+
+            def beside(path: StrPath | None) -> Any:
+                if path is None:
+                    return None
+                return stack.enter_context(atomic_write(path, overwrite=options.overwrite))
+
+            picture, saved = beside(options.preview), beside(save_model)
+            writer = stack.enter_context(
+                create_labels(self.path, plan, overwrite=options.overwrite)
+            )
+            _Pass(writer, labels_of, first, dtype, tally, preview).run(reading, pool, progress)
             writer.finish(progress.tick("pyramid"), reading.n_threads)
             if tally is not None:
                 counts = tally.counts(first)
             assert counts is not None
             if preview is not None:
-                self._draw(preview, colors, counts, image)
-            if save_model is not None:
+                self._draw(preview, picture, colors, counts, image)
+            if saved is not None:
                 model.counts = counts
-                model.save(save_model, overwrite=options.overwrite)
+                saved.write(model_text(model))
+                saved.flush()
         return counts
 
-    def _draw(self, preview: Preview, colors: Array, counts: Array, image: ChunkedImage) -> None:
-        assert self.options.preview is not None
+    def _draw(
+        self, preview: Preview, file: BinaryIO, colors: Array, counts: Array, image: ChunkedImage
+    ) -> None:
         size = " x ".join(f"{n:,}" for n in reversed(image.grid))
         picture = preview.draw(
             colors, self.model.value_range, counts, self.first_label,
             os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
         )  # fmt: skip
-        with atomic_write(self.options.preview, overwrite=self.options.overwrite) as file:
-            picture.save(file, format="PNG")
+        picture.save(file, format="PNG")
+        file.flush()
 
 
 @dataclass(frozen=True)
@@ -173,13 +199,17 @@ class _Pass:
 
     def run(self, reading: Reading, pool: ThreadPoolExecutor, progress: Progress) -> None:
         encoding: deque[tuple[Region, Future[Any]]] = deque()
-        for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
-            full = self._label(chunk)
-            encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
-            if len(encoding) > reading.n_threads:
+        try:
+            for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
+                full = self._label(chunk)
+                encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
+                if len(encoding) > reading.n_threads:
+                    self._write(encoding)
+            while encoding:
                 self._write(encoding)
-        while encoding:
-            self._write(encoding)
+        finally:  # whoever clears away what was written must be the last to write
+            begun = [future for _, future in encoding if not future.cancel()]
+            wait(begun)
 
     def _label(self, chunk: Chunk) -> Array:
         pixels = chunk.pixels
@@ -195,5 +225,7 @@ class _Pass:
         return full
 
     def _write(self, encoding: deque[tuple[Region, Future[Any]]]) -> None:
-        region, future = encoding.popleft()
-        self.writer.write(region, wait_for(future, lambda: None))
+        region, future = encoding[0]
+        encoded = wait_for(future, lambda: None)
+        encoding.popleft()
+        self.writer.write(region, encoded)

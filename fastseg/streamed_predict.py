@@ -21,7 +21,7 @@ from .model import Model
 from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .streamed import Counted, count_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table
+from .streamed_labels import LabelsOf, Output, by_distance, by_table, check_room
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def predict_file(
         model.check_image(reading.units, reading.n_channels, allow_dtype or match is not None)
         check_foreground(foreground, reading.n_channels)
         check_labels(output, model.n_clusters + model.start_label, image.grid)
+        check_room(output, model.n_clusters + model.start_label, reading)
         problem = Problem(image.n_pixels, reading.n_channels, model.n_clusters, reading.dtype.name)
         choice = choose_backend(problem, backend)
         clock.stop("open")

@@ -21,11 +21,34 @@ from .progress import Callback, Clock, Progress
 from .reading import Reading
 from .segmentation import FittedModel
 from .streamed_fit import StreamFit, fit_stream
-from .streamed_labels import LabelsOf, Output, by_distance, by_table
+from .streamed_labels import LabelsOf, Output, by_distance, by_table, check_room
 
 
 @dataclass(eq=False)
-class FileSegmentation(FittedModel):
+class FileModel(FittedModel):
+    """Result of `fit_files`: a fitted model, and how the files were read.
+
+    Attributes
+    ----------
+    n_pixels : int
+        Pixels of all images, those left out included.
+    skipped : dict of str to int
+        What could not be decoded and was left out, and its pixels.
+    n_passes : int
+        How often the images were read.
+    n_sampled : int or None
+        Pixels of the sample that the clusters were fitted to. The inertia is then theirs, and
+        the counts are unless `segment_file` labelled all.
+    """
+
+    n_pixels: int = field(kw_only=True)
+    skipped: dict[str, int] = field(kw_only=True)
+    n_passes: int = field(kw_only=True)
+    n_sampled: int | None = field(kw_only=True)
+
+
+@dataclass(eq=False)
+class FileSegmentation(FileModel):
     """Result of `segment_file`: a fitted model, and what became of the file.
 
     Attributes
@@ -38,12 +61,6 @@ class FileSegmentation(FittedModel):
         Type of the values in the file.
     geometry : Geometry or None
         Where the voxels lie.
-    skipped : dict of str to int
-        What could not be decoded and was left out, and its pixels.
-    n_passes : int
-        How often the image was read.
-    n_sampled : int or None
-        Pixels of the sample that the clusters were fitted to. The inertia is then theirs.
     notes : tuple of str
         What was done to the file's content.
     """
@@ -52,9 +69,6 @@ class FileSegmentation(FittedModel):
     grid: tuple[int, ...] = field(kw_only=True)
     stored_dtype: str = field(kw_only=True)
     geometry: Geometry | None = field(kw_only=True)
-    skipped: dict[str, int] = field(kw_only=True)
-    n_passes: int = field(kw_only=True)
-    n_sampled: int | None = field(kw_only=True)
     notes: tuple[str, ...] = field(kw_only=True)
 
 
@@ -78,10 +92,11 @@ def segment_file(
     """Segment an image file of any size, in bounded memory.
 
     The labels are those of `segment` for the same image, to the last bit, whenever its
-    distinct values can be held (always for 8-bit colours and 16-bit greys, up to some
-    millions otherwise). The image is then read twice. Where they cannot, it is read once
+    distinct values are counted: always for 8-bit colours and 16-bit greys, up to some
+    millions otherwise. The image is then read twice. Where they are too many, it is read once
     to count, once for each of Lloyd's iterations and the start of each run, and once to
-    label; k-means++ then starts from a sample of 262,144 pixels.
+    label; k-means++ then starts from a sample of 262,144 pixels. Memory never decides which:
+    where it does not hold the values that were counted, the error says how much would.
 
     Parameters
     ----------
@@ -134,38 +149,22 @@ def segment_file(
         check_output(model, options.overwrite, (".json",), inputs)
     with opened([path], [mask], nodata, options, n_threads) as (reading, pool):
         image = reading.images[0]
-        task = asked.of(reading.units, reading.n_channels)
-        choice = _choose(reading, task, backend)
-        _check_sample(sample, task.n_most)
-        check_foreground(foreground, reading.n_channels)
+        task, choice = _prepared(asked, reading, sample, foreground, backend)
         first = choose_start_label(start_label, reading.may_leave_out, 0)
         check_labels(output, task.n_most + first, image.grid)
+        check_room(output, task.n_most + first, reading)
         clock.stop("open")
         fit = fit_stream(
             task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,
             progress=progress, clock=clock,
         )  # fmt: skip
-        left_out = reading.may_leave_out or foreground is not None
-        first = choose_start_label(start_label, left_out, fit.n_left_out)
+        fields = _fields(fit, asked, reading, choice, start_label, clock)
         result = FileSegmentation(
-            **fit.fitted.fields(),
-            dtype=reading.units.name,
-            channel_axis=image.channel_axis,
-            start_label=first,
-            color_space=asked.color_space,
-            fixed_start=start_label is not None,
-            n_left_out=fit.n_left_out,
-            backend=choice.backend.name,
-            reason=choice.reason,
-            seconds=clock.seconds,
-            foreground=fit.foreground,
+            **fields | {"n_passes": fit.n_passes + 1},
             output=os.fspath(output),
             grid=image.grid,
             stored_dtype=image.dtype.name,
             geometry=image.geometry,
-            skipped=reading.skipped,
-            n_passes=fit.n_passes + 1,
-            n_sampled=fit.n_sampled,
             notes=image.notes,
         )
         labels_of = _labels_of(fit, result, choice, reading.n_threads)
@@ -173,7 +172,7 @@ def segment_file(
         counted = fit.counter is not None
         del fit
         release_freed()
-        written = Output(output, options, result, first, choice.backend)
+        written = Output(output, options, result, result.start_label, choice.backend)
         counts = result.counts if counted else None
         result.counts = written.write(
             reading, pool, labels_of, progress, counts=counts, save_model=model
@@ -196,7 +195,7 @@ def fit_files(
     n_threads: int | None = None,
     callback: Callback | None = None,
     **clustering: Any,
-) -> FittedModel:
+) -> FileModel:
     """Fit one model to the pixels of many files, as if they were one image.
 
     Parameters
@@ -212,7 +211,7 @@ def fit_files(
 
     Returns
     -------
-    FittedModel
+    FileModel
         To be saved, or used in `predict_file`.
 
     Raises
@@ -229,29 +228,13 @@ def fit_files(
     if len(given) != len(paths):
         raise ValueError(f"masks has {len(given)} entries for {len(paths)} images; give one each")
     with opened(list(paths), given, nodata, options, n_threads) as (reading, pool):
-        task = asked.of(reading.units, reading.n_channels)
-        choice = _choose(reading, task, backend)
-        _check_sample(sample, task.n_most)
-        check_foreground(foreground, reading.n_channels)
+        task, choice = _prepared(asked, reading, sample, foreground, backend)
         clock.stop("open")
         fit = fit_stream(
             task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,
             progress=progress, clock=clock,
         )  # fmt: skip
-        left_out = reading.may_leave_out or foreground is not None
-        return FittedModel(
-            **fit.fitted.fields(),
-            dtype=reading.units.name,
-            channel_axis=reading.images[0].channel_axis,
-            start_label=choose_start_label(start_label, left_out, fit.n_left_out),
-            color_space=asked.color_space,
-            fixed_start=start_label is not None,
-            n_left_out=fit.n_left_out,
-            backend=choice.backend.name,
-            reason=choice.reason,
-            seconds=clock.seconds,
-            foreground=fit.foreground,
-        )
+        return FileModel(**_fields(fit, asked, reading, choice, start_label, clock))
 
 
 def _asked(n_clusters: Any, keep_profile: bool, clustering: dict[str, Any]) -> Asked:
@@ -260,9 +243,39 @@ def _asked(n_clusters: Any, keep_profile: bool, clustering: dict[str, Any]) -> A
     return asked
 
 
-def _choose(reading: Reading, task: Task, backend: str) -> Choice:
+def _prepared(
+    asked: Asked, reading: Reading, sample: Any, foreground: Any, backend: str
+) -> tuple[Task, Choice]:
+    """What is asked for, checked for the images, and where it is computed."""
+    task = asked.of(reading.units, reading.n_channels)
     problem = Problem(reading.n_pixels, reading.n_channels, task.n_most, reading.dtype.name)
-    return choose_backend(problem, backend)
+    choice = choose_backend(problem, backend)
+    _check_sample(sample, task.n_most)
+    check_foreground(foreground, reading.n_channels)
+    return task, choice
+
+
+def _fields(
+    fit: StreamFit, asked: Asked, reading: Reading, choice: Choice, start_label: Any, clock: Clock
+) -> dict[str, Any]:
+    """What a `FileModel` tells of the clusters of some images."""
+    left_out = reading.may_leave_out or fit.foreground is not None
+    return fit.fitted.fields() | {
+        "dtype": reading.units.name,
+        "channel_axis": reading.images[0].channel_axis,
+        "start_label": choose_start_label(start_label, left_out, fit.n_left_out),
+        "color_space": asked.color_space,
+        "fixed_start": start_label is not None,
+        "n_left_out": fit.n_left_out,
+        "backend": choice.backend.name,
+        "reason": choice.reason,
+        "seconds": clock.seconds,
+        "foreground": fit.foreground,
+        "n_pixels": reading.n_pixels,
+        "skipped": reading.skipped,
+        "n_passes": fit.n_passes,
+        "n_sampled": fit.n_sampled,
+    }
 
 
 def _check_sample(sample: Any, n_clusters: int) -> None:

@@ -12,9 +12,9 @@ every backend labels every pixel alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,13 @@ class Assignable(Protocol):
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """Assign every point to its nearest centre and sum up; stores nothing of size n."""
 
+    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
+        """Single points farthest from their nearest centres."""
+
+
+class Points(Assignable, Protocol):
+    """Points where a backend computes on them."""
+
     def assign(
         self,
         centers: FloatArray,
@@ -138,18 +145,19 @@ class Assignable(Protocol):
         the points); without it an int32 array is made.
         """
 
-    def farthest(self, centers: FloatArray, size: int, tick: Tick | None = None) -> Farthest:
-        """Single points farthest from their nearest centres."""
-
-
-class Points(Assignable, Protocol):
-    """Points where a backend computes on them."""
-
     def label(self, centers: FloatArray, tick: Tick | None = None) -> tuple[Array, float]:
         """Index (n_points,) int32 of every point's nearest centre, and the inertia."""
 
     def sampler(self) -> Sampler:
         """Sampler over these points, with no centre yet."""
+
+
+@runtime_checkable
+class PointsInParts(Assignable, Protocol):
+    """Points that are never held at once."""
+
+    def parts(self) -> Iterator[Points]:
+        """All of them in turn, in one pass."""
 
 
 class Counter(Protocol):

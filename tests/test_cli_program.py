@@ -173,7 +173,7 @@ def test_progress_is_for_terminals():
 
 
 def start(*args: str, **options) -> subprocess.Popen:
-    command = [sys.executable, "-c", "import sys; from fastseg.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-m", "fastseg"]
     # A process started in the background may ignore Ctrl-C, and so would its children.
     heed = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
@@ -207,6 +207,29 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path):
     assert time.perf_counter() - asked < 2
     assert (process.returncode, out, err.strip()) == (130, "", "fastseg: error: interrupted")
     assert os.listdir(tmp_path) == ["in.npy"]
+
+
+INTERRUPTED_AT_AN_IMPORT = """
+import runpy, signal, sys
+
+class Import:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Import())
+sys.argv = ["fastseg", "info"]
+runpy.run_module("fastseg", run_name="__main__")
+"""
+
+
+def test_ctrl_c_is_answered_in_one_line_while_modules_are_loaded():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_AN_IMPORT], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "fastseg: error: interrupted\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX pipes")

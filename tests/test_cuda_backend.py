@@ -106,6 +106,22 @@ def test_estimator_predict_and_scan_take_the_backend(cuda):
     np.testing.assert_array_equal(model.predict(image, backend="cuda"), model.labels)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "d"),
+    [("float32", 3), ("float64", 3), ("uint16", 3), ("float32", 40), ("float64", 40)],
+)
+@pytest.mark.parametrize("far", [1e4, 6e4, 1e9, 1e17, 3e38])
+def test_far_from_all_centers_float64_rounds_too(cuda, dtype, d, far):
+    """Where its distances tie the lowest index wins, though float32 or a product might not."""
+    centers = np.full((3, d), 5.0)
+    centers[:, 0] = 7, 1, 1 - 1e-7
+    point = np.full(d, min(far, 65535) if dtype == "uint16" else far).astype(dtype)
+    points = np.stack([point, point])
+    points[:, 0] = 0, 1
+    expected = reference.distances(points, centers).argmin(axis=1)
+    np.testing.assert_array_equal(cuda.put(points).assign(centers), expected)
+
+
 def test_empty_clusters_take_the_same_points(cuda):
     rows = np.repeat(np.arange(12, dtype=np.uint8) ** 2, 5)[:, None] * np.array([1, 2, 1], np.uint8)
     init = np.concatenate([rows[:2].astype(float), np.full((3, 3), 1000.0)])

@@ -1,9 +1,11 @@
-"""What is freed goes back to the system, where a program asks for it."""
+"""What memory there is, and what is freed goes back to the system where a program asks for it."""
 
 import subprocess
 import sys
 
 import pytest
+
+from fastseg import memory
 
 # Blocks of a tile's size, in turn with small ones that stay: what is freed between them.
 GROWTH = """
@@ -34,3 +36,29 @@ def test_freed_tiles_do_not_add_up():
         for how in ("as it is", "mapped")
     )
     assert mapped < 10e6 < 60e6 < kept
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_free_memory_goes_by_the_control_groups_around_the_process(tmp_path, version):
+    limit, used, cache = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("memory.max", "memory.current", "inactive_file"),
+    )[version - 1]
+    root = tmp_path / ("memory" if version == 1 else "")
+    own = tmp_path / "own"
+    own.write_text("3:cpu,cpuacct:/else\n4:memory:/a/b\n" if version == 1 else "0::/a/b\n")
+    inner = root / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / limit).write_text("max\n" if version == 2 else str(2**63))
+    (inner / used).write_text("500\n")
+    (inner / "memory.stat").write_text("anon 7\n")
+    (root / "a" / limit).write_text("10000\n")
+    (root / "a" / used).write_text("4000\n")
+    (root / "a" / "memory.stat").write_text(f"anon 7\n{cache} 1500\n")
+    assert memory._cgroup_room(tmp_path, own) == 10000 - 4000 + 1500
+    # In a container the group of the process is what is mounted, under a path of the machine.
+    own.write_text(own.read_text().replace("/a/b", "/system/of/the/machine"))
+    for name, text in ((limit, "9000"), (used, "9500"), ("memory.stat", "")):
+        (root / name).write_text(text)
+    assert memory._cgroup_room(tmp_path, own) == 0
+    assert memory._cgroup_room(tmp_path, tmp_path / "none") is None

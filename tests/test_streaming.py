@@ -9,9 +9,12 @@ import pytest
 from PIL import Image as pillow
 
 import fastseg
-from fastseg import FileOptions, fit_files, predict_file, segment_file
+from fastseg import FileOptions, file_options, fit_files, predict_file, segment_file
+from fastseg.dispatch import backend_named
 from fastseg.io import chunked
+from fastseg.io.chunked import Part
 from fastseg.memory import MEBIBYTE, memory_budget
+from fastseg.solver import _label_alike
 from fastseg.streamed import Sample
 
 tifffile = pytest.importorskip("tifffile")
@@ -110,6 +113,16 @@ def test_mask_and_nodata(here, region_bytes):
     assert_same(result, expected, "b.npy")
 
 
+def test_a_mask_whose_last_axis_is_short(here):
+    mask = np.random.default_rng(0).random((6, 10, 14)) > 0.5
+    np.save("volume.npy", SMALL.reshape(-1, 3)[: mask.size].reshape(6, 10, 14, 3))
+    np.save("mask.npy", mask)
+    result = segment_file("volume.npy", "b.npy", 3, mask="mask.npy", random_state=0)
+    expected = fastseg.segment("volume.npy", 3, mask="mask.npy", random_state=0)
+    assert_same(result, expected, "b.npy")
+    assert result.n_left_out == (~mask).sum()
+
+
 def test_alpha(here, region_bytes):
     alpha = (RNG.random(SMALL.shape[:2]) > 0.3).astype(np.uint8) * 255
     tifffile.imwrite(
@@ -171,7 +184,7 @@ def test_passes_do_not_depend_on_threads_or_memory(here):
             "floats.npy", "b.npy", 4, random_state=0, n_threads=n_threads,
             options=FileOptions(memory=memory, overwrite=True),
         )
-        for n_threads, memory in ((1, "256MiB"), (3, "2GiB"))
+        for n_threads, memory in ((1, "512MiB"), (3, "2GiB"))
     ]  # fmt: skip
     assert results[0].centers.tobytes() == results[1].centers.tobytes()
     assert results[0].inertia == results[1].inertia
@@ -195,6 +208,28 @@ def test_an_empty_cluster_takes_the_farthest_pixel_of_all_regions(here, monkeypa
     result = segment_file("floats.npy", "b.npy", 3, init=start)
     expected = fastseg.segment(FLOATS, 3, init=start)
     np.testing.assert_allclose(result.centers, expected.centers, rtol=1e-12)
+
+
+def test_labels_of_two_tables_are_compared_region_by_region():
+    def part(values):
+        return backend_named("cpu").put(np.array(values, np.float32)[:, None], n_threads=1)
+
+    class InParts:
+        n_points, n_features = 6, 1
+
+        def accumulate(self, centers, tick=None): ...
+
+        def farthest(self, centers, size, tick=None): ...
+
+        def parts(self):
+            yield part([0, 1, 9])
+            yield part([2, 8, 7])
+            raise AssertionError("read on though the answer was known")
+
+    one, same, other = (np.array(c, float)[:, None] for c in ([0, 9], [1, 8], [0, 15]))
+    with pytest.raises(AssertionError, match="read on"):
+        _label_alike(InParts(), one, same)
+    assert not _label_alike(InParts(), one, other)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +296,29 @@ def test_many_files_are_fitted_as_one(here, region_bytes):
     for name, part in zip("xyz", parts, strict=True):
         predict_file(model, f"{name}.tif", f"{name}.npy")
         np.testing.assert_array_equal(np.load(f"{name}.npy"), expected.predict(part))
+
+
+def test_of_many_files_few_are_open_at_once(here, monkeypatch):
+    is_open, most = set(), []
+
+    def counted(path, part=Part(), *, max_pixels=None, as_ever=file_options.open_image):  # noqa: B008
+        image = as_ever(path, part, max_pixels=max_pixels)
+        close = image.close
+        image.close = lambda: (is_open.discard(path), close())
+        is_open.add(path)
+        most.append(len(is_open))
+        return image
+
+    monkeypatch.setattr(file_options, "open_image", counted)
+    for number in range(9):
+        np.save(f"{number}.npy", SMALL[20 * number :][:20])
+        np.save(f"m{number}.npy", SMALL[20 * number :][:20, :, 0] > 90)
+    names = [f"{number}.npy" for number in range(9)]
+    model = fit_files(names, 3, masks=[f"m{name}" for name in names], random_state=0, n_threads=1)
+    expected = fastseg.segment(SMALL[:180], 3, mask=SMALL[:180, :, 0] > 90, random_state=0)
+    assert model.centers.tobytes() == expected.centers.tobytes()
+    assert not is_open
+    assert max(most) <= 6  # images and masks: one in use, two read ahead
 
 
 def test_files_of_other_types_are_not_fitted_together(here):
@@ -379,20 +437,40 @@ def test_memory_is_a_quarter_of_what_is_free_and_words_are_understood(monkeypatc
     for words in ("lots", "", "1 XB", "-1GiB"):
         with pytest.raises(ValueError, match="such as 1GiB, 800MiB or 2GB"):
             memory_budget(words)
-    with pytest.raises(ValueError, match="less than the 256 MiB that are needed; give more"):
+    with pytest.raises(ValueError, match="less than the 512 MiB that are needed; give more"):
         memory_budget("10MiB")
     with pytest.raises(TypeError, match="memory must be bytes"):
         memory_budget(1.5)
 
 
 def test_pieces_that_do_not_fit_the_memory_are_refused(here):
-    wide = np.zeros((1, 40_000_000), np.uint16)
+    wide = np.zeros((1, 60_000_000), np.uint16)
     tifffile.imwrite("wide.tif", wide, rowsperstrip=1, compression="zlib")
-    with pytest.raises(ValueError, match=r"wide\.tif: is stored in pieces of 1 x 40000000 pixels"):
-        segment_file("wide.tif", "b.npy", 2, options=FileOptions(memory="256MiB"))
+    with pytest.raises(ValueError, match=r"wide\.tif: is stored in pieces of 1 x 60000000 pixels"):
+        segment_file("wide.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))
 
 
 def test_more_distinct_values_than_the_memory_holds_are_refused(here, monkeypatch):
-    monkeypatch.setattr("fastseg.streamed_fit._VALUE_BYTES", 10**6)
+    monkeypatch.setattr("fastseg.streamed_fit.VALUE_BYTES", 10**6)
     with pytest.raises(ValueError, match=r"a\.tif: has [\d,]+ distinct values.*--memory \d+MiB"):
         segment_file("a.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))
+
+
+def test_a_sample_that_the_memory_does_not_hold_is_refused(here):
+    np.save("wide.npy", np.zeros((3000, 3000), np.uint8))
+    with pytest.raises(ValueError, match=r"sample=8000000: 8,000,000 pixels .* or draw fewer"):
+        segment_file("wide.npy", "b.npy", 2, sample=8_000_000, options=FileOptions(memory="512MiB"))
+
+
+def test_labels_that_are_held_until_they_are_written_must_fit_the_memory(here, monkeypatch):
+    monkeypatch.setattr("fastseg.reading.ENGINE_BYTES", 512 * MEBIBYTE - 50_000)
+    for work in (
+        lambda: segment_file("a.tif", "b.png", 2, options=FileOptions(memory="512MiB")),
+        lambda: predict_file(
+            fastseg.segment("a.tif", 2), "a.tif", "b.png", options=FileOptions(memory="512MiB")
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=r"b\.png: .* as a whole .* write \.tif, \.npy or \.zarr"
+        ):
+            work()

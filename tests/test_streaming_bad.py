@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 import fastseg
 from fastseg.cli import main
+from fastseg.io import atomic, chunked, npy
 from fastseg.io.atomic import _machine, atomic_folder, atomic_write
 
 tifffile = pytest.importorskip("tifffile")
@@ -159,7 +161,7 @@ def test_a_folder_that_cannot_be_written(here, capsys):
 
 # Programs that end before their time
 
-PROGRAM = "import sys; from fastseg.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from fastseg.__main__ import program; sys.exit(program())"
 LIMITED = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (20_000, 20_000)); "
 
 
@@ -172,7 +174,7 @@ def test_a_full_disk_leaves_the_old_output(here, output):
     command += ["--overwrite", *PIECES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"fastseg: error: [^\n]*(too large|No space)[^\n]*\n", done.stderr)
+    assert re.fullmatch(rf"fastseg: error: {output}: [^\n]*(too large|No space)\n", done.stderr)
     assert sorted(os.listdir()) == ["in.npy", output]
     assert (here / output).read_bytes() == b"old"
 
@@ -185,7 +187,7 @@ def long_job(here):
         warnings.simplefilter("ignore", fastseg.ConvergenceWarning)
         fastseg.segment_file("in.npy", "warm.npy", 60, max_iter=1)
     (here / "warm.npy").unlink()
-    command = [sys.executable, "-c", PROGRAM, "segment", "in.npy", "out.tif", "-k", "60"]
+    command = [sys.executable, "-m", "fastseg", "segment", "in.npy", "out.tif", "-k", "60"]
     command += ["--tol", "0", "--max-iter", "100000", "--overwrite", "--preview", "p.png"]
     # A shell's job in the background ignores Ctrl-C, and so would its children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -206,6 +208,57 @@ def test_ctrl_c_is_answered_at_once(here, long_job):
     assert time.monotonic() - started < 2  # half a second, on a machine that is not busy
     assert (long_job.returncode, out, err) == (130, b"", b"fastseg: error: interrupted\n")
     assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_appears_beside_labels_that_do_not(here, monkeypatch):
+    np.save("in.npy", SMALL)
+
+    def publish(temporary, target, name, overwrite, as_ever=atomic._publish):
+        if name == "out.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        as_ever(temporary, target, name, overwrite)
+
+    monkeypatch.setattr(atomic, "_publish", publish)
+    options = fastseg.FileOptions(preview="p.png")
+    with pytest.raises(OSError, match="No space left"):
+        fastseg.segment_file("in.npy", "out.npy", 2, model="m.json", options=options)
+    assert os.listdir() == ["in.npy"]
+
+
+def test_nothing_is_written_any_more_when_the_rest_is_cleared_away(here, monkeypatch):
+    begun, ended = [], []
+
+    def encode(self, region, labels):
+        begun.append(region)
+        time.sleep(0.2)
+        ended.append(region)
+
+    def write(self, region, encoded):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(npy.NpyWriter, "encode", encode)
+    monkeypatch.setattr(npy.NpyWriter, "write", write)
+    monkeypatch.setattr(chunked.cut, "__defaults__", (2_000,))
+    np.save("in.npy", SMALL)
+    unlink, left = os.unlink, []
+
+    def unlinking(path):
+        left.append(len(begun) - len(ended))
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlinking)
+    with pytest.raises(OSError, match=r"No space left on device: 'out\.npy'"):
+        fastseg.segment_file("in.npy", "out.npy", 2, n_threads=2)
+    assert len(begun) > 1
+    assert left == [0]
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_what_another_process_made_meanwhile_is_not_replaced(here, write):
+    with pytest.raises(FileExistsError, match=r"out: exists already"):  # noqa: SIM117
+        with write("out"):
+            os.mkdir("out") if write is atomic_folder else (here / "out").write_bytes(b"theirs")
+    assert os.listdir() == ["out"]
 
 
 KILLED = """

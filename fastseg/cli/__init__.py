@@ -32,11 +32,15 @@ def main(args: list[str] | None = None) -> int:
     int
         Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    with _plain_warnings():
+        return _run(args)
+
+
+def _run(args: list[str] | None) -> int:
     try:
-        with _plain_warnings():
-            code = cli.main(args, prog_name="fastseg", standalone_mode=False)
-            sys.stdout.flush()
-            return code if isinstance(code, int) else _DONE
+        code = cli.main(args, prog_name="fastseg", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else _DONE
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return say("error", error.format_message().rstrip(".") + hint, _USAGE)
@@ -87,6 +91,8 @@ def _plain_warnings() -> Iterator[None]:
             warnings.simplefilter("always")
             for category in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
                 warnings.simplefilter("ignore", category)
+            # Where Zarr is interrupted.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             warnings.showwarning = show
             yield
     finally:

@@ -161,9 +161,11 @@ def predict(
         raise click.UsageError("give INPUT and OUTPUT, or several INPUTs and --out-dir.")
     if out_dir is not None and len(inputs) > 1:
         _one_each(given)
-    pairs = [inputs] if out_dir is None else zip(
-        inputs, outputs_in(out_dir, inputs, suffix), strict=True)  # fmt: skip
-    for input_, output in pairs:
+    if out_dir is None:
+        inputs, outputs = inputs[:1], inputs[1:]
+    else:
+        outputs = outputs_in(out_dir, inputs, suffix, model, given["overwrite"])
+    for input_, output in zip(inputs, outputs, strict=True):
         report(_predict(model, input_, output, dict(given)), as_json)
 
 

@@ -19,16 +19,18 @@ from ..io.opening import (
     largest_picture,
     open_image,
 )
-from ..memory import MEBIBYTE, map_large_blocks, memory_budget
+from ..memory import ENGINE_BYTES, MEBIBYTE, VALUE_BYTES, map_large_blocks, memory_budget
 from ..progress import Callback, Clock
 from .extras import Extras
 from .job import Clusters, Job, clusters_as_dict, without_infinities
 from .starts import fitting_count, start_centers
 
 if TYPE_CHECKING:
-    from ..segmentation import FittedModel
+    from ..streaming import FileModel
     from .source import Source
 
+# Distinct values of 8-bit colours; of wider ones fewer are kept.
+_MOST_DISTINCT = 2**24
 # Of an image that is held, beside its pixels: labels, and copies of what takes part.
 _HELD = 2
 
@@ -49,7 +51,7 @@ def reason_for_pieces(
     """Why an image is read in pieces, or None where it is held as a whole.
 
     It is where something is asked for that is done so, and where the image, as it is
-    computed on, takes more than the memory.
+    computed on, takes more than the memory, or may take more than the memory given.
     """
     default = FileOptions(memory=options.memory, overwrite=options.overwrite)
     default = replace(default, max_pixels=options.max_pixels)
@@ -64,15 +66,20 @@ def reason_for_pieces(
         return f"--{asked[0].replace('_', '-')} is given"
     with contextlib.suppress(OSError, ValueError, ImportError):  # told when it is read
         files = [path for path in (source.path, *source.channels) if can_stream(path)]
-        n_bytes = n_pixels = 0
+        n_bytes = n_pixels = n_pictured = 0
         for path in files:
             with open_image(path, max_pixels=source.max_pixels) as image:
                 n_bytes += image.n_pixels * image.pixel_bytes
-                n_pixels = max(n_pixels, image.n_pixels if suffix_of(path) != ".npy" else 0)
+                n_pixels = max(n_pixels, image.n_pixels)
+                n_pictured = max(n_pictured, image.n_pixels if suffix_of(path) != ".npy" else 0)
         if n_bytes * _HELD > memory_budget(options.memory):
             return f"its pixels take {n_bytes / MEBIBYTE:,.0f} MiB"
+        # What was asked for holds even if all pixels are distinct.
+        needed = ENGINE_BYTES + n_bytes * _HELD + VALUE_BYTES * min(n_pixels, _MOST_DISTINCT)
+        if files and options.memory is not None and needed > memory_budget(options.memory):
+            return f"to hold it may take {needed / MEBIBYTE:,.0f} MiB"
         most = largest_picture()
-        if source.max_pixels is None and most is not None and n_pixels > most:
+        if source.max_pixels is None and most is not None and n_pictured > most:
             return f"pictures are held up to {most:,} pixels"
     return None
 
@@ -180,7 +187,7 @@ class FitJob(Clusters):
 
     inputs: tuple[str, ...]
     model_path: str
-    model: FittedModel
+    model: FileModel
     counts: NDArray[Any]
     colors: NDArray[Any]
     start_label: int
@@ -191,7 +198,6 @@ class FitJob(Clusters):
         from ..memory import peak_memory
 
         model, total = self.model, self.seconds["total"]
-        n_pixels = int(model.counts.sum()) + model.n_left_out
         return without_infinities({
             "inputs": list(self.inputs),
             "model": self.model_path,
@@ -204,8 +210,11 @@ class FitJob(Clusters):
             "reason": model.reason,
             "start_label": model.start_label,
             "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
-            "pixels_per_second": round(n_pixels / total) if total else None,
+            "pixels_per_second": round(model.n_pixels / total) if total else None,
             "peak_memory": peak_memory(),
+            "n_passes": model.n_passes,
+            "n_sampled": model.n_sampled,
+            "skipped": model.skipped,
         })  # fmt: skip
 
 
@@ -242,10 +251,19 @@ def fit_many(
     )  # fmt: skip
 
 
-def outputs_in(folder: str, inputs: tuple[str, ...], suffix: str | None) -> list[str]:
-    """Names of the label files of many inputs, in a folder that is made."""
+def outputs_in(
+    folder: str, inputs: tuple[str, ...], suffix: str | None, model: str, overwrite: bool
+) -> tuple[str, ...]:
+    """Names of the label files of many inputs, in a folder that is made.
+
+    All are checked, and so is that the inputs are there, before the first is labelled.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(f"{folder}: is a file; give a folder to --out-dir")
     outputs = []
     for path in map(os.path.normpath, inputs):  # folders may end in a slash
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
         own = suffix_of(path)
         ending = suffix or (own if own in (*WRITERS, *CHUNK_WRITERS) else ".png")
         stem = os.path.basename(path)[: -len(own)] if own else os.path.basename(path)
@@ -256,4 +274,6 @@ def outputs_in(folder: str, inputs: tuple[str, ...], suffix: str | None) -> list
                 f"{output}: is the output of more than one input; label those into other folders"
             )
     os.makedirs(folder, exist_ok=True)
-    return outputs
+    for output in outputs:
+        check_label_output(output, overwrite, (*inputs, model))
+    return tuple(outputs)

@@ -28,9 +28,7 @@ def say(kind: str, words: str, code: int = 0) -> int:
 
 def report(job: Job, as_json: bool, *more: str | None) -> None:
     """Print what a job did and which files it wrote."""
-    skipped: dict[str, int] = job.in_pieces.get("skipped", {})
-    for words, n_pixels in skipped.items():
-        say("warning", f"{words}; {n_pixels:,} pixels were left out")
+    _report_skipped(job.in_pieces.get("skipped", {}))
     if as_json:
         click.echo(json_line(job.as_dict()))
         for note in job.notes:
@@ -55,22 +53,25 @@ def report(job: Job, as_json: bool, *more: str | None) -> None:
             click.echo(f"written: {click.format_filename(path)}")
 
 
+def _report_skipped(skipped: dict[str, int]) -> None:
+    for words, n_pixels in skipped.items():
+        say("warning", f"{words}; {n_pixels:,} pixels were left out")
+
+
 def report_fit(job: FitJob, as_json: bool) -> None:
     """Print what clusters were fitted to many files."""
+    _report_skipped(job.model.skipped)
     if as_json:
         click.echo(json_line(job.as_dict()))
         return
     from . import terminal
 
     console, model = _console(), job.model
-    n_pixels = int(model.counts.sum()) + model.n_left_out
     files = f"{len(job.inputs)} file{'s' * (len(job.inputs) > 1)}"
-    click.echo(f"{files}: {n_pixels:,} pixels, {model.n_channels} channels, {model.dtype}")
+    channels = f"{model.n_channels} channel{'s' * (model.n_channels > 1)}"
+    click.echo(f"{files}: {model.n_pixels:,} pixels, {channels}, {model.dtype}")
     console.print(terminal.cluster_table(job, colored=console.color_system is not None))
-    if model.n_left_out:
-        click.echo(f"left out: {model.n_left_out:,} pixels")
-    click.echo(f"time: {job.seconds['total']:.3g} s")
-    for line in terminal.model_lines(model):
+    for line in terminal.fit_lines(job):
         click.echo(line)
     click.echo(f"written: {click.format_filename(job.model_path)}")
 

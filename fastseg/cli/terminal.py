@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..io.channels import Placed
     from ..model import Model
     from .job import Clusters, Job
+    from .piecewise import FitJob
 
 _WORDS = {
     "read": "reading",
@@ -40,6 +41,9 @@ _WORDS = {
 # Stages that are told in pixels.
 _IN_PIXELS = ("count", "labels", "sample", "pass", "check")
 _SHOWN_CHANNELS = 4
+# Stages whose times are told, of images that are held and of those read in pieces.
+_HELD = ("read", "segment", "predict", "draw", "specks", "objects", "write")
+_STREAMED = ("open", "sample", "count", "scan", "fit", "labels")
 # Seconds after which a rate means something.
 _SETTLED = 0.5
 
@@ -230,22 +234,41 @@ def summary_lines(job: Job) -> list[str]:
     if job.match is not None:
         lines.append(f"match: the values were fitted to the model's scale by {job.match}")
     if job.in_pieces.get("n_sampled"):
-        lines.append(f"sample: fitted to {job.in_pieces['n_sampled']:,} of the pixels")
+        lines.append(_sample_line(job.in_pieces["n_sampled"]))
     lines.append(_time_line(job))
     return [*lines, *model_lines(job.model)]
 
 
+def fit_lines(job: FitJob) -> list[str]:
+    """Say how one model was fitted to many files."""
+    model = job.model
+    lines = [f"left out: {model.n_left_out:,} pixels"] if model.n_left_out else []
+    if model.n_sampled:
+        lines.append(_sample_line(model.n_sampled))
+    lines.append(_took(job.seconds, _STREAMED) + _pace_words(model.n_pixels, job, model.n_passes))
+    return [*lines, *model_lines(model)]
+
+
+def _sample_line(n_sampled: int) -> str:
+    return f"sample: fitted to {n_sampled:,} of the pixels"
+
+
 def _time_line(job: Job) -> str:
-    seconds = job.seconds
-    parts: tuple[str, ...] = ("read", "segment", "predict", "draw", "specks", "objects", "write")
-    if job.in_pieces:
-        parts = ("open", "sample", "count", "scan", "fit", "labels")
-    took = ", ".join(f"{name} {seconds[name]:.3g}" for name in parts if name in seconds)
-    words = f"time: {seconds['total']:.3g} s ({took})"
-    if job.in_pieces:
-        rate = math.prod(job.grid) / max(seconds["total"], 1e-9)
-        words += f", {rate / 1e6:,.0f} megapixels a second, {job.in_pieces['n_passes']} passes"
-    return words
+    if not job.in_pieces:
+        return _took(job.seconds, _HELD)
+    n_passes = job.in_pieces["n_passes"]
+    return _took(job.seconds, _STREAMED) + _pace_words(math.prod(job.grid), job, n_passes)
+
+
+def _took(seconds: dict[str, float], stages: tuple[str, ...]) -> str:
+    words = ", ".join(f"{name} {seconds[name]:.3g}" for name in stages if name in seconds)
+    return f"time: {seconds['total']:.3g} s ({words})"
+
+
+def _pace_words(n_pixels: int, job: Job | FitJob, n_passes: int) -> str:
+    rate = n_pixels / max(job.seconds["total"], 1e-9)
+    passes = f"{n_passes} pass{'es' * (n_passes > 1)}"
+    return f", {rate / 1e6:,.0f} megapixels a second, {passes}"
 
 
 def model_lines(model: Model) -> list[str]:

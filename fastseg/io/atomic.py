@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ StrPath = str | os.PathLike[str]
 # What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
 _LEFTOVER = ".part"
 _KEPT = 80
+# Errors of writing that come without a name.
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def suffix_of(path: StrPath) -> str:
@@ -126,7 +129,8 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
             file.flush()
             os.fsync(file.fileno())
         _publish(temporary, target, os.fspath(path), overwrite)
-    except BaseException:
+    except BaseException as error:
+        _name_full_disk(error, path)
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -156,11 +160,7 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    if os.path.lexists(target) and not (overwrite and os.path.isdir(target)):
-        raise FileExistsError(
-            f"{os.fspath(path)}: exists already; give another name, or allow a folder to be "
-            "replaced with --overwrite (in Python: overwrite=True)"
-        )
+    _check_folder(target, os.fspath(path), overwrite)
     _remove_leftovers(folder, name)
     temporary = _temporary(folder, name)
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
@@ -171,11 +171,13 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
             for file in files:
                 _sync_file(os.path.join(inner, file))
             _sync_folder(inner)
+        _check_folder(target, os.fspath(path), overwrite)  # another process may have made it
         # A folder cannot be renamed onto one that holds something.
         if os.path.isdir(target):
             os.rename(target, old)
         os.rename(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        _name_full_disk(error, path)
         if os.path.isdir(old) and not os.path.lexists(target):
             os.rename(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -253,6 +255,20 @@ def _check_existing(name: str, overwrite: bool) -> None:
             f"{name}: exists already; give another name, or allow it to be replaced "
             "with --overwrite (in Python: overwrite=True)"
         )
+
+
+def _check_folder(target: str, name: str, overwrite: bool) -> None:
+    if os.path.lexists(target) and not (overwrite and os.path.isdir(target)):
+        raise FileExistsError(
+            f"{name}: exists already; give another name, or allow a folder to be "
+            "replaced with --overwrite (in Python: overwrite=True)"
+        )
+
+
+def _name_full_disk(error: BaseException, path: StrPath) -> None:
+    """Say in the error of a write what was being written."""
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        error.filename = os.fspath(path)
 
 
 def _publish(temporary: str, target: str, name: str, overwrite: bool) -> None:

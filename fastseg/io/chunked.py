@@ -164,6 +164,9 @@ class ChunkedImage:
             )
         return channels
 
+    def rest(self) -> None:
+        """Let go of what can be opened again: the image will not be read for a while."""
+
     def close(self) -> None:
         """Close the file."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,61 @@ class ChosenChannels(ChunkedImage):
         """See `ChunkedImage.read`."""
         values, valid = self._image.read(region)
         return np.ascontiguousarray(values[..., self._channels]), valid
+
+    def close(self) -> None:
+        """See `ChunkedImage.close`."""
+        self._image.close()
+
+
+class Reopened(ChunkedImage):
+    """One of many images: its file is open, or held as a whole, only while it is read."""
+
+    def __init__(self, opening: Callable[[], ChunkedImage]) -> None:
+        self._opening = opening
+        self._image: ChunkedImage | None = None
+        self._lock = threading.Lock()
+        with opening() as image:
+            super().__init__(
+                image.name, image.grid, image.dtype, image.n_channels, image.channel_axis,
+                image.block, may_hide=image.may_hide, nodata=image.nodata, scale=image.scale,
+                geometry=image.geometry, notes=image.notes,
+            )  # fmt: skip
+
+    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """See `ChunkedImage.read`."""
+        with self._lock:
+            if self._image is None:
+                self._image = self._opening()
+            image = self._image
+        return image.read(region)
+
+    def rest(self) -> None:
+        """See `ChunkedImage.rest`."""
+        with self._lock:
+            image, self._image = self._image, None
+        if image is not None:
+            image.close()
+
+    def close(self) -> None:
+        """See `ChunkedImage.close`."""
+        self.rest()
+
+
+class WithoutChannels(ChunkedImage):
+    """An image whose last axis was taken for channels, and is one of the grid."""
+
+    def __init__(self, image: ChunkedImage) -> None:
+        self._image = image
+        super().__init__(
+            image.name, (*image.grid, image.n_channels), image.dtype, 1, None,
+            (*image.block, image.n_channels), notes=image.notes,
+        )  # fmt: skip
+
+    def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """See `ChunkedImage.read`."""
+        *grid, last = region
+        values, _ = self._image.read(tuple(grid))
+        return values[..., last, None], None
 
     def close(self) -> None:
         """See `ChunkedImage.close`."""

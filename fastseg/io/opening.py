@@ -200,13 +200,22 @@ def create_labels(
         As `check_output`, or the format cannot hold these labels.
     """
     name = os.fspath(path)
-    module = CHUNK_WRITERS[".zarr"] if is_target(name) else CHUNK_WRITERS.get(suffix_of(name))
+    module = _writer_of(name)
     if module is not None:
         with _module(module).create(name, plan, overwrite=overwrite) as writer:
             yield writer
         return
     with atomic_write(name, overwrite=overwrite) as file:
         yield WholeWriter(name, file, plan)
+
+
+def writes_regions(path: StrPath) -> bool:
+    """Whether labels go to a file of this name region by region, and are not held as a whole."""
+    return _writer_of(os.fspath(path)) is not None
+
+
+def _writer_of(name: str) -> str | None:
+    return CHUNK_WRITERS[".zarr"] if is_target(name) else CHUNK_WRITERS.get(suffix_of(name))
 
 
 class WholeWriter:
@@ -279,4 +288,5 @@ __all__ = [
     "open_image",
     "open_one",
     "reader_of",
+    "writes_regions",
 ]
