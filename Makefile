@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs gallery bench clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -24,6 +24,14 @@ lint: $(READY)
 	cd $(VENV)/wheel && ../bin/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy_cache -p fastseg
 
+# Into build/docs; a warning is an error, such as a link that leads nowhere.
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -a -E -W --keep-going docs build/docs
+
+# The pictures of the examples in the documentation.
+gallery: $(READY)
+	$(BIN)/python docs/make_gallery.py
+
 bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc \
 		--benchmark-warmup=on --benchmark-group-by=group
@@ -31,7 +39,7 @@ bench: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint,docs]"
 	touch $(READY)
 
 clean:
