@@ -1,11 +1,13 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else:
-# each sets up its own virtual environment in .venv first.
+# each sets up its own virtual environment in .venv first. `make test-napari` has
+# .venv-napari, so that the viewer and Qt stay out of the other tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+NAPARI := .venv-napari
 
-.PHONY: demo test lint docs gallery bench clean
+.PHONY: demo test test-napari lint docs gallery bench clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -13,6 +15,10 @@ demo: $(READY)
 # A file of tests goes to one process, so that what it needs is compiled once.
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Without a screen; what the system lacks, if anything, is named.
+test-napari: $(NAPARI)/ready
+	$(NAPARI)/bin/python -m pytest tests/napari_plugin
 
 # mypy reads the package as a user has it, from the built wheel: an editable
 # install maps kernels/ through an import hook that type checkers cannot follow.
@@ -42,5 +48,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test,lint,docs]"
 	touch $(READY)
 
+$(NAPARI)/ready: pyproject.toml
+	$(PYTHON) -m venv $(NAPARI)
+	$(NAPARI)/bin/python -m pip install --quiet --no-compile --editable ".[test-napari]"
+	touch $(NAPARI)/ready
+
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info
+	rm -rf $(VENV) $(NAPARI) build dist demo *.egg-info

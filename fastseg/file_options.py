@@ -81,6 +81,11 @@ class FileOptions:
             check_label_output(output, self.overwrite, inputs)
         if self.preview is not None:
             check_output(self.preview, self.overwrite, (".png",), inputs)
+            if os.path.realpath(self.preview) in map(os.path.realpath, outputs):
+                raise ValueError(
+                    f"{os.fspath(self.preview)}: is the output and the preview of it; give"
+                    " another name for one of them"
+                )
 
 
 DEFAULTS = FileOptions()

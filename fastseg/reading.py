@@ -111,6 +111,19 @@ class Reading:
         scale = self.images[0].scale
         return values if scale is None else values * scale[0] + scale[1]
 
+    def check_kept(self, n_kept: int) -> None:
+        """Refuse to go on where no pixel takes part."""
+        if n_kept > 0:
+            return
+        name = self.images[0].name
+        if self.skipped:
+            raise ValueError(
+                f"{name}: nothing of it can be read (for one, {next(iter(self.skipped))})"
+            )
+        raise ValueError(
+            f"{name}: every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
+        )
+
     def chunks(
         self,
         pool: ThreadPoolExecutor,

@@ -96,10 +96,7 @@ def _generator(task: Task) -> np.random.Generator:
 
 
 def _check_kept(counted: Counted, reading: Reading) -> None:
-    if len(counted.values) == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    reading.check_kept(len(counted.values))
     check_magnitude(counted.values, "image")
 
 

@@ -173,10 +173,7 @@ def _look_first(
                 break
         return _Seen(reading.n_left_out, 1)
     counted = count_stream(reading, pool, choice.backend, progress)
-    if len(counted.values) == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    reading.check_kept(len(counted.values))
     dark, threshold, weights = 0, None, counted.weights
     if foreground is not None:
         if weights is None:

@@ -266,8 +266,8 @@ IN_ONE_FILE = [
     npy, npy_volume, png, tiff_tiles, tiff_strips, ome_tiff, geotiff, geotiff_masked, jpeg_2000,
     slide,
 ]  # fmt: skip
-# Of an OME-TIFF only the first page is read as a whole, and of others the first level.
-READ_WHOLE = [maker for maker in MAKERS if maker not in (ome_tiff, ome_zarr_level, slide_level)]
+# The first level alone is read as a whole.
+READ_WHOLE = [maker for maker in MAKERS if maker not in (ome_zarr_level, slide_level)]
 
 
 def cuts(grid: tuple[int, ...]) -> list[tuple[slice, ...]]:

@@ -31,7 +31,7 @@ LAYERS = [
     ["specks"],
     ["choosing_k", "dendrogram_picture", "image_views"],
     ["comparison", "report_picture"],
-    ["cli"],
+    ["cli", "napari"],
 ]
 
 

@@ -109,6 +109,33 @@ def test_absurd_sizes_in_the_header(here, sides):
     refused()
 
 
+@pytest.mark.parametrize("sides", [(130, 2**31), (2**31, 96)])
+def test_absurd_sizes_of_values_as_they_are_are_refused_before_they_are_read(here, capsys, sides):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb")
+    patched(here / "a.tif", "ImageWidth", "I", sides[0])
+    patched(here / "a.tif", "ImageLength", "I", sides[1])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert re.search(r"needs [\d,]+ bytes, and names 37,440\)", words)
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**64 - 1, 10**6])
+def test_values_beyond_the_end_are_named(here, offset):
+    tifffile.imwrite("a.tif", SMALL, photometric="rgb", bigtiff=True)
+    patched(here / "a.tif", "StripOffsets", "Q", offset)
+    assert "the strip 0, at row 0 and column 0, cannot be read (it lies beyond" in refused()
+
+
+def test_a_file_of_which_nothing_can_be_read(here, capsys):
+    write("tiles")
+    content = (here / "a.tif").read_bytes()
+    (here / "a.tif").write_bytes(content[:1000])
+    words = fails(capsys, "segment", "a.tif", "out.tif", *PIECES)
+    assert words.startswith("a.tif: nothing of it can be read (for one, a.tif: the tile 0, at row")
+    np.save("grey.npy", np.zeros((5, 6), np.uint8))
+    words = fails(capsys, "segment", "grey.npy", "out.tif", "--nodata", "0", *PIECES)
+    assert words.startswith("grey.npy: every pixel of the image is left out")
+
+
 def test_a_compression_that_nothing_decodes_is_named(here, capsys):
     write("tiles")
     patched(here / "a.tif", "Compression", "H", 34661)
@@ -131,6 +158,7 @@ def test_without_tifffile_the_extra_is_named(here, monkeypatch, capsys):
         (["a.tif", "a.tif", "--overwrite"], "is also an input of this run"),
         (["a.tif", "out.tif", "--preview", "a.tif", "--overwrite"], "what can be written is .png"),
         (["a.tif", "no/out.tif"], "the folder no does not exist"),
+        (["a.tif", "p.png", "--preview", "./p.png"], "is the output and the preview of it"),
         (["a.tif", "out.tif", "--channels", "0,3"], "has no channel 3; its 3 channels are 0 to 2"),
         (["a.tif", "out.tif", "--level", "2"], "has no level 2"),
         (["a.tif", "out.tif", "--pages", "4:6"], "has no pages 4 to 5"),
@@ -174,9 +202,31 @@ def test_a_full_disk_leaves_the_old_output(here, output):
     command += ["--overwrite", *PIECES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(rf"fastseg: error: {output}: [^\n]*(too large|No space)\n", done.stderr)
+    said = rf"fastseg: error: {output}: cannot be written \((File too large|No space)[^\n]*\n"
+    assert re.fullmatch(said, done.stderr)
     assert sorted(os.listdir()) == ["in.npy", output]
     assert (here / output).read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
+@pytest.mark.parametrize("pieces", [[], PIECES])
+@pytest.mark.parametrize("output", ["out.zarr", "out.ome.zarr"])
+def test_a_full_disk_leaves_no_part_of_a_folder(here, capsys, output, pieces):
+    pytest.importorskip("zarr")
+    import resource
+
+    np.save("in.npy", RNG.integers(0, 16, (1100, 1100)).astype(np.uint8))
+    assert main(["segment", "in.npy", "a.npy", "-k", "16", *pieces]) == 0  # compiles, and stores it
+    os.unlink("a.npy")
+    capsys.readouterr()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        words = fails(capsys, "segment", "in.npy", output, "-k", "16", *pieces)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert words.startswith(f"{output}: cannot be written (File too large)")
+    assert os.listdir() == ["in.npy"]
 
 
 @pytest.fixture
@@ -247,7 +297,7 @@ def test_nothing_is_written_any_more_when_the_rest_is_cleared_away(here, monkeyp
         unlink(path)
 
     monkeypatch.setattr(os, "unlink", unlinking)
-    with pytest.raises(OSError, match=r"No space left on device: 'out\.npy'"):
+    with pytest.raises(OSError, match=r"out.npy: cannot be written \(No space"):
         fastseg.segment_file("in.npy", "out.npy", 2, n_threads=2)
     assert len(begun) > 1
     assert left == [0]

@@ -126,9 +126,9 @@ def test_the_warm_up_tells_how_far_it_is(two_problems):
     ("args", "words"),
     [
         (["--warm-up", "x.png"], "--warm-up is for the machine: leave INPUT out"),
-        (["--channels", "3"], "--channels says what --warm-up compiles: give both"),
-        (["--warm-up", "--channels", "0:3"], "'0:3' goes below 1 channel"),
-        (["--warm-up", "--channels", "1:2000"], "more than 1000 numbers of channels"),
+        (["--n-channels", "3"], "--n-channels says what --warm-up compiles: give both"),
+        (["--warm-up", "--n-channels", "0:3"], "'0:3' goes below 1 channel"),
+        (["--warm-up", "--n-channels", "1:2000"], "more than 1000 numbers of channels"),
     ],
 )
 def test_wrong_usage(capsys, args, words):

@@ -256,6 +256,44 @@ def test_a_codec_that_is_not_there_is_named(tmp_path, codec, words, zarr_format)
         open_image(path)
 
 
+def changed(path, zarr_format, change):
+    """An array whose metadata say something else."""
+    zarr.create_array(store=str(path), shape=(40, 40), dtype="u1", zarr_format=zarr_format)
+    file = path / (".zarray" if zarr_format == 2 else "zarr.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("zarr_format", "change", "words"),
+    [
+        (2, {"dtype": "bad"}, "metadata is damaged .*'bad'"),
+        (2, {"chunks": [0, 4]}, "metadata is damaged .chunks of .0, 4. hold nothing"),
+        (3, {"codecs": []}, "metadata is damaged"),
+        (3, {"attributes": 5}, "metadata is damaged .attributes: 5"),
+        (2, {"shape": [2**40, 2**40]}, "more than 1,099,511,627,776 are not read"),
+        (3, {"shape": [2**40, 2**40]}, "more than 1,099,511,627,776 are not read"),
+    ],
+)
+def test_metadata_that_cannot_be(tmp_path, zarr_format, change, words):
+    path = changed(tmp_path / "a.zarr", zarr_format, change)
+    with pytest.raises(ValueError, match=words) as caught:
+        open_image(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_codecs_beyond_the_specification_are_read_without_a_warning(tmp_path):
+    codecs = [{"name": "bytes"}, {"name": "numcodecs.zlib", "configuration": {"level": 1}}]
+    path = changed(tmp_path / "a.zarr", 3, {"codecs": codecs})
+    assert (read_image(path).pixels == 0).all()
+
+
+def test_an_array_larger_than_pictures_may_be_is_not_read_as_a_whole(tmp_path):
+    path = changed(tmp_path / "a.zarr", 2, {"shape": [2**19, 2**19]})
+    with pytest.raises(ValueError, match=r"274,877,906,944 pixels are more than the limit"):
+        read_image(path)
+
+
 def test_a_chunk_of_blosc_that_is_cut_off_is_not_filled_from_elsewhere(tmp_path):
     """Blosc itself reads on behind what it is given."""
     array = zarr.create_array(

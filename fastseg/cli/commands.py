@@ -242,7 +242,7 @@ def compare(input_: str, as_json: bool, **given: Any) -> None:
     help="Compile the kernels now (some minutes), so that no later call waits for it.",
 )
 @click.option(
-    "--channels", callback=values.counts_of("channel"), metavar="FROM:TO|N,N,...",
+    "--n-channels", callback=values.counts_of("channel"), metavar="FROM:TO|N,N,...",
     help="Numbers of channels to compile for; 1:4 by default, and always those of many.",
 )  # fmt: skip
 @options.as_json
@@ -251,7 +251,7 @@ def info(
     max_pixels: int | None,
     calibrate: bool,
     warm_up: bool,
-    channels: list[int] | None,
+    n_channels: list[int] | None,
     as_json: bool,
 ) -> None:
     """Describe this installation, or the image INPUT."""
@@ -262,15 +262,15 @@ def info(
     if input_ is not None and (calibrate or warm_up):
         name = "--calibrate" if calibrate else "--warm-up"
         raise click.UsageError(f"{name} is for the machine: leave INPUT out.")
-    if channels is not None and not warm_up:
-        raise click.UsageError("--channels says what --warm-up compiles: give both.")
+    if n_channels is not None and not warm_up:
+        raise click.UsageError("--n-channels says what --warm-up compiles: give both.")
     if calibrate:
         _calibrate()
     if input_ is None:
         facts = facts_.installation()
         if warm_up:
             with _bar(note=False) as bar:
-                facts["warm_up"] = facts_.warm_up(channels or [1, 2, 3, 4], bar)
+                facts["warm_up"] = facts_.warm_up(n_channels or [1, 2, 3, 4], bar)
     else:
         with _bar() as bar:
             facts = facts_.describe(Source(input_, max_pixels=max_pixels), bar)

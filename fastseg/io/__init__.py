@@ -95,11 +95,12 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
         (read as a grey image), a NumPy ``.npy`` array, a NIfTI, Analyze or MGH
         volume, the folder of a DICOM series, a Zarr array or OME-Zarr image, a
         GeoTIFF, ``.vrt`` or ``.jp2`` raster, or a slide that OpenSlide reads. An
-        animation or a file of several pages gives its first picture, and a note.
+        animation or a file of several pages gives its first picture, and a note; an
+        OME-TIFF gives the stack that its pages are.
     max_pixels : int, optional
         The largest picture that is decoded. By default Pillow's limit against
-        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; volumes have none. It
-        does not concern ``.csv`` and ``.npy``, which are not compressed.
+        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; medical volumes have none.
+        It does not concern ``.csv`` and ``.npy``, which are not compressed.
 
     Returns
     -------

@@ -18,8 +18,8 @@ StrPath = str | os.PathLike[str]
 # What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
 _LEFTOVER = ".part"
 _KEPT = 80
-# Errors of writing that come without a name.
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+# A disk, a quota, a limit on the size of files; Windows has not all of them.
+_FULL = [getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)]
 
 
 def suffix_of(path: StrPath) -> str:
@@ -78,6 +78,21 @@ def check_output(
     _check_existing(name, overwrite)
 
 
+@contextlib.contextmanager
+def _room_for(path: StrPath, temporary: str) -> Iterator[None]:
+    """Name the file where a disk or a limit is too small for it."""
+    try:
+        yield
+    except OSError as error:
+        other = error.filename is not None and not str(error.filename).startswith(temporary)
+        if error.errno not in _FULL or other:
+            raise
+        name, why = os.fspath(path), error.strerror
+        raise OSError(
+            f"{name}: cannot be written ({why}); make room, or write elsewhere"
+        ) from error
+
+
 def check_parent(name: str, folder: str) -> None:
     """Refuse an output whose folder is not there or cannot be written to."""
     if not os.path.exists(folder):
@@ -124,13 +139,12 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     # os.open, not tempfile: the mode then follows the umask as for any new file.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+        with _room_for(path, temporary), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         _publish(temporary, target, os.fspath(path), overwrite)
-    except BaseException as error:
-        _name_full_disk(error, path)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -166,18 +180,18 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
     os.mkdir(temporary)
     try:
-        yield temporary
-        for inner, _, files in os.walk(temporary):
-            for file in files:
-                _sync_file(os.path.join(inner, file))
-            _sync_folder(inner)
+        with _room_for(path, temporary):
+            yield temporary
+            for inner, _, files in os.walk(temporary):
+                for file in files:
+                    _sync_file(os.path.join(inner, file))
+                _sync_folder(inner)
         _check_folder(target, os.fspath(path), overwrite)  # another process may have made it
         # A folder cannot be renamed onto one that holds something.
         if os.path.isdir(target):
             os.rename(target, old)
         os.rename(temporary, target)
-    except BaseException as error:
-        _name_full_disk(error, path)
+    except BaseException:
         if os.path.isdir(old) and not os.path.lexists(target):
             os.rename(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -263,12 +277,6 @@ def _check_folder(target: str, name: str, overwrite: bool) -> None:
             f"{name}: exists already; give another name, or allow a folder to be "
             "replaced with --overwrite (in Python: overwrite=True)"
         )
-
-
-def _name_full_disk(error: BaseException, path: StrPath) -> None:
-    """Say in the error of a write what was being written."""
-    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
-        error.filename = os.fspath(path)
 
 
 def _publish(temporary: str, target: str, name: str, overwrite: bool) -> None:

@@ -10,16 +10,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .channels import check_grid, stacked_scale
-from .chunked import ChunkedImage, Region
-from .image import Image, Scale
+from .chunked import ChunkedImage, Region, cut, regions
+from .image import Image, Scale, stored_value
 
 
-def read_whole(image: ChunkedImage) -> Image:
-    """Read all of an image at once, and close it."""
-    with image:
-        values, valid = image.read(tuple(slice(0, n) for n in image.grid))
-        values = values[..., 0] if image.channel_axis is None else values
-        return Image(values, image.channel_axis, valid, image.notes, image.scale, image.geometry)
+def read_whole(image: ChunkedImage, max_pixels: int | None = None) -> Image:
+    """Read all regions of an image; what is no data is left out.
+
+    Raises
+    ------
+    ValueError
+        It has more pixels than ``max_pixels``, by default Pillow's limit, or more than there
+        is memory for.
+    """
+    from .pillow_state import check_size
+
+    if isinstance(image, WholeImage):
+        return image.image
+    check_size(image.name, image.grid, max_pixels)
+    hides = image.may_hide or image.nodata is not None
+    try:
+        values = np.empty((*image.grid, image.n_channels), image.dtype)
+        valid = np.ones(image.grid, bool) if hides else None
+    except MemoryError as error:
+        raise ValueError(
+            f"{image.name}: its {image.n_pixels:,} pixels are more than there is memory for; read"
+            " it in pieces (in Python: fastseg.segment_file)"
+        ) from error
+    nothing = _stored_nodata(image)
+    step = cut(image.grid, (1,) * len(image.grid), image.block, image.pixel_bytes)
+    for region in regions(image.grid, step):
+        values[region], there = image.read(region)
+        if valid is not None and there is not None:
+            valid[region] = there
+        if valid is not None and nothing is not None:
+            valid[region] &= np.any(values[region] != nothing, axis=-1)
+    return Image(
+        values if image.channel_axis is not None else values[..., 0], image.channel_axis, valid,
+        image.notes, image.scale, image.geometry, image.metadata,
+    )  # fmt: skip
+
+
+def _stored_nodata(image: ChunkedImage) -> NDArray[np.float64] | None:
+    """Value (n_channels,) of no data as it stands in each channel, or None for none."""
+    if image.nodata is None:
+        return None
+    channels = range(image.n_channels)
+    return np.array([stored_value(image.nodata, image.scale, c, image.dtype) for c in channels])
 
 
 class WholeImage(ChunkedImage):

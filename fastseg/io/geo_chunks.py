@@ -31,8 +31,9 @@ from .image import Scale
 from .tiff_place import can_hold, place_tags
 from .tiff_writer import TiffPlace
 
-# GDAL would keep a twentieth of the memory for blocks that nobody asks for twice.
-_CACHE = 64 * 2**20
+# GDAL would keep a twentieth of the memory for blocks that nobody asks for twice, and decode
+# JPEG 2000 in threads of its own, which print their errors.
+_SETTINGS = {"GDAL_CACHEMAX": 64 * 2**20, "GDAL_NUM_THREADS": 1}
 
 
 def open_chunks(path: str, part: Part) -> GeoChunks:
@@ -111,7 +112,7 @@ class GeoChunks(ChunkedImage):
     @contextlib.contextmanager
     def _dataset(self) -> Iterator[Any]:
         """A handle that no other thread has."""
-        with self._rasterio.Env(GDAL_CACHEMAX=_CACHE), self._failures():
+        with self._rasterio.Env(**_SETTINGS), self._failures():
             with self._lock:
                 handle = self._idle.pop() if self._idle else None
             handle = handle or self._open()

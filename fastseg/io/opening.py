@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,7 +31,7 @@ from .chunked import (
     refuse_parts,
 )
 from .combined import StackedImage, WholeImage
-from .image import Image
+from .tiff import is_tiff
 from .tiff_place import is_georeferenced
 from .zarr_store import is_zarr
 from .zarr_target import check_target, is_target
@@ -64,10 +63,8 @@ CHUNK_WRITERS = {
 }
 
 _WHOLE = Part()
-_NO_PLACE = (
-    "The file's place on the ground and its value for no data were not looked at; that needs"
-    ' rasterio: pip install "fastseg[geo]".'
-)
+# Sparse and damaged files may claim any number, and would be read for weeks.
+_MOST_PIXELS = 2**40
 
 
 def open_image(
@@ -118,9 +115,11 @@ def reader_of(name: str, part: Part = _WHOLE) -> str | None:
     if os.path.isdir(name) and is_zarr(name):
         return "zarr_chunks"
     module = CHUNK_READERS.get(suffix_of(name))
-    if module != "tiff_chunks" or part.series is not None or part.pages is not None:
+    if module != "tiff_chunks" or not os.path.isfile(name):
         return module
-    is_geo = find_spec("rasterio") is not None and os.path.isfile(name)
+    if not is_tiff(name):
+        return None  # another picture in spite of its name
+    is_geo = part.series is None and part.pages is None and find_spec("rasterio") is not None
     return "geo_chunks" if is_geo and is_georeferenced(name) else module
 
 
@@ -146,22 +145,24 @@ def open_one(name: str, part: Part = _WHOLE, max_pixels: int | None = None) -> C
         whole = _module("raster") if module == "tiff_chunks" else None
         if whole is None or (part.series, part.level, part.pages) != (None, None, None):
             raise
-        found: Image = whole.read(name, max_pixels)
-        if is_georeferenced(name):
-            found = replace(found, notes=(*found.notes, _NO_PLACE))
-        return WholeImage(name, found)
+        return WholeImage(name, whole.read(name, max_pixels))
 
 
 def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
     """Open a file by the module of a format, of no more pixels than are allowed."""
-    image: ChunkedImage = _module(module).open_chunks(name, part)
-    if max_pixels is not None and module != "npy" and image.n_pixels > max_pixels:
-        image.close()
-        raise ValueError(
-            f"{name}: has {image.n_pixels:,} pixels, more than the limit of {max_pixels:,}; if you"
-            f" trust the file, raise it with --max-pixels {image.n_pixels} (in Python: max_pixels)"
-        )
-    return image
+    with contextlib.ExitStack() as opened:
+        image: ChunkedImage = opened.enter_context(_module(module).open_chunks(name, part))
+        if max_pixels is not None and module != "npy":
+            from .pillow_state import check_size
+
+            check_size(name, image.grid, max_pixels)
+        if image.n_pixels > _MOST_PIXELS:
+            raise ValueError(
+                f"{name}: has {image.n_pixels:,} pixels, as its header says, and more than"
+                f" {_MOST_PIXELS:,} are not read; the file is damaged, or read a coarser level"
+            )
+        opened.pop_all()  # whoever closes the image closes the file
+        return image
 
 
 def check_file(name: str) -> None:

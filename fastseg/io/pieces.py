@@ -12,38 +12,16 @@ from numpy.typing import NDArray
 
 from .atomic import StrPath, suffix_of
 from .chunked import LabelPlan, Part, cut, regions
-from .combined import WholeImage
-from .image import Image, Legend, stored_value
+from .combined import WholeImage, read_whole
+from .image import Image, Legend
 from .opening import create_labels, open_one
 from .zarr_target import is_target
 
 
 def read(path: str, max_pixels: int | None) -> Image:
-    """Read all regions of an image; what is no data is left out."""
-    with open_one(path, Part(), max_pixels) as image:
-        values = np.empty((*image.grid, image.n_channels), image.dtype)
-        valid = np.ones(image.grid, bool)
-        step = cut(image.grid, (1,) * len(image.grid), image.block, image.pixel_bytes)
-        for region in regions(image.grid, step):
-            values[region], there = image.read(region)
-            if there is not None:
-                valid[region] = there
-        if image.nodata is not None:
-            nothing = [
-                stored_value(image.nodata, image.scale, channel, image.dtype)
-                for channel in range(image.n_channels)
-            ]
-            valid &= np.any(values != np.array(nothing), axis=-1)
-        hides = image.may_hide or image.nodata is not None
-        return Image(
-            values if image.n_channels > 1 else values[..., 0],
-            channel_axis=len(image.grid) if image.n_channels > 1 else None,
-            valid=valid if hides else None,
-            notes=image.notes,
-            scale=image.scale,
-            geometry=image.geometry,
-            metadata=image.metadata,
-        )
+    """Read an image as a whole by the reader of its regions."""
+    with open_one(path, Part()) as image:
+        return read_whole(image, max_pixels)
 
 
 def belongs_beside(path: StrPath, image: Image) -> bool:

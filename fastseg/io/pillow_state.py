@@ -6,6 +6,7 @@ Both are changed only while a file is read that needs it, and put back.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 
@@ -47,6 +48,19 @@ class SizeLimit:
             finally:
                 with self._swap:
                     pillow.MAX_IMAGE_PIXELS, self._lifted = self._before, False
+
+
+def check_size(name: str, grid: tuple[int, ...], max_pixels: int | None = None) -> None:
+    """Refuse a picture larger than asked for, or by default than Pillow's limit."""
+    n_pixels = math.prod(grid)
+    limit = SIZE_LIMIT.pixels() if max_pixels is None else max_pixels
+    if limit is not None and n_pixels > limit:
+        sides = " x ".join(map(str, reversed(grid)))
+        raise ValueError(
+            f"{name}: {sides} = {n_pixels:,} pixels are more than the limit of {limit:,} (a guard"
+            " against decompression bombs); if you trust the file, raise it with --max-pixels"
+            f" {n_pixels} (in Python: fastseg.io.read_image(path, max_pixels=...))"
+        )
 
 
 class WholeFiles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from PIL import (
 )
 from PIL import Image as pillow
 
-from . import orientation, png, tiff, tiff_chunks
-from .chunked import NotInPieces, Part
+from . import orientation, png, tiff, tiff_chunks, tiff_place
+from .chunked import MissingCodec, NotInPieces, Part
 from .combined import read_whole
 from .image import Image
-from .pillow_state import SIZE_LIMIT, WHOLE_FILES
+from .pillow_state import SIZE_LIMIT, WHOLE_FILES, check_size
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -68,12 +69,12 @@ def read(path: str, max_pixels: int | None) -> Image:
     else:
         with _opened(path, format_, max_pixels) as picture:
             image = _image(*_decode(picture), orientation.of_picture(picture), _first_of(picture))
-    return Image(image.pixels, image.channel_axis, image.valid, notes + image.notes)
+    return replace(image, notes=notes + image.notes)
 
 
 def _read_png(path: str, max_pixels: int | None) -> Image:
     header = png.read_header(path)
-    _check_size(path, header.width, header.height, max_pixels)
+    check_size(path, (header.height, header.width), max_pixels)
     color = header.transparent_color
     with _opened(path, "PNG", max_pixels) as picture:
         notes = _first_of(picture)
@@ -93,33 +94,59 @@ def _read_png(path: str, max_pixels: int | None) -> Image:
 
 
 def _read_tiff(path: str, max_pixels: int | None) -> Image:
+    """Read by tifffile, and by Pillow what that does not read, or where it is not installed."""
+    try:
+        image = tiff_chunks.open_pages(path, Part())
+    except MissingCodec:
+        raise
+    except (ImportError, NotInPieces) as reason:
+        return _read_tiff_by_pillow(path, max_pixels, reason)
+    with image:
+        found, turn = read_whole(image, max_pixels), image.orientation
+    if not orientation.note(turn):
+        return found
+    upright = _image(found.pixels, found.valid, found.notes, turn, ())
+    return replace(upright, channel_axis=found.channel_axis)
+
+
+def _read_tiff_by_pillow(path: str, max_pixels: int | None, reason: Exception) -> Image:
+    """Read by Pillow, or raise the reason why tifffile does not where Pillow does not either."""
     header = tiff.read_header(path)
-    _check_size(path, header.width, header.height, max_pixels)
-    notes: tuple[str, ...] = ()
-    if header.is_ome and header.n_pages > 1:
-        with contextlib.suppress(ImportError, NotInPieces):
-            return read_whole(tiff_chunks.open_chunks(path, Part()))
-    if header.n_pages > 1:
-        notes = (f"Only the first of {header.n_pages} pages was read.",)
+    check_size(path, (header.height, header.width), max_pixels)
     if header.samples <= _PILLOW_SAMPLES:
         with contextlib.suppress(_UnknownLayout), _opened(path, "TIFF", max_pixels) as picture:
-            if not header.is_reduced_by_pillow(len(picture.getbands())):
-                return _tiff_by_pillow(picture, header, notes)
-    pixels, valid, more = tiff.read_deep(path, header)
-    if header.white_is_zero:
-        pixels, more = _inverted(pixels, header, more)
-    return _image(pixels, valid, more, header.orientation, notes)
+            if not header.is_changed_by_pillow(len(picture.getbands())):
+                return _tiff_by_pillow(picture, header)
+    raise reason
 
 
-def _tiff_by_pillow(picture: ImageFile, header: tiff.Header, notes: tuple[str, ...]) -> Image:
+def _tiff_by_pillow(picture: ImageFile, header: tiff.Header) -> Image:
+    notes: tuple[str, ...] = ()
+    if header.n_pages > 1:
+        notes = (f"Only the first of {header.n_pages} pages was read.",)
+    path = str(picture.filename)
     pixels, valid, more = _decode(picture)
     pixels = _stored(pixels, header)
-    if header.white_is_zero and header.bits[0] > 8:  # Pillow inverts the others
+    if header.white_is_zero and header.bits[0] >= 8:
         pixels, more = _inverted(pixels, header, more)
-    remaining = orientation.of_picture(picture)
+    there = _differs(pixels, _nodata(path, header, pixels.dtype))
+    if there is not None:
+        valid = there if valid is None else valid & there
+    remaining, turned = orientation.of_picture(picture), header.orientation in range(2, 9)
     if remaining != header.orientation:  # Pillow turned it while it loaded
         notes = orientation.note(header.orientation) + notes
-    return _image(pixels, valid, more, remaining, notes)
+    upright = _image(pixels, valid, more, remaining, notes)
+    return upright if turned else replace(upright, metadata=tiff_place.place_of(path))
+
+
+def _nodata(path: str, header: tiff.Header, dtype: np.dtype[Any]) -> tuple[float] | None:
+    """Value for no data, as values are meant; no colour of a table, nor grey that is spread."""
+    if header.has_palette or header.bits[0] < 8:
+        return None
+    found = tiff_place.nodata_of(path, dtype)
+    if found is not None and header.white_is_zero and dtype.kind == "u":
+        found = (1 << header.bits[0]) - 1 - found
+    return None if found is None else (found,)
 
 
 def _stored(pixels: NDArray[Any], header: tiff.Header) -> NDArray[Any]:
@@ -141,7 +168,9 @@ def _inverted(
     if pixels.dtype.kind != "u":
         return pixels, (*notes, "In this file zero is white; the values were taken as they are.")
     top = pixels.dtype.type((1 << header.bits[0]) - 1)
-    return top - pixels, (*notes, "In this file zero is white; the values were inverted.")
+    if top > 255:  # Pillow inverts the others
+        pixels = top - pixels
+    return pixels, (*notes, "In this file zero is white; the values were inverted.")
 
 
 class _UnknownLayout(ValueError):
@@ -161,7 +190,7 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
                         f"{path}: the {format_} file is damaged, or of a kind that cannot be "
                         f"read ({_short(error)})"
                     ) from error
-                _check_size(path, *picture.size, max_pixels)
+                check_size(path, picture.size[::-1], max_pixels)
                 yield picture
         except pillow.DecompressionBombError as error:
             raise ValueError(
@@ -173,17 +202,6 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
                 f"{path}: the {format_} file is truncated or damaged ({_short(error)}); "
                 "get a fresh copy"
             ) from error
-
-
-def _check_size(path: str, width: int, height: int, max_pixels: int | None) -> None:
-    limit = SIZE_LIMIT.pixels() if max_pixels is None else max_pixels
-    if limit is not None and width * height > limit:
-        raise ValueError(
-            f"{path}: {width} x {height} = {width * height:,} pixels are more than the limit of "
-            f"{limit:,} (a guard against decompression bombs); if you trust the file, raise it "
-            f"with --max-pixels {width * height} (in Python: "
-            "fastseg.io.read_image(path, max_pixels=...))"
-        )
 
 
 def _sniff(path: str) -> str | None:
@@ -228,7 +246,7 @@ def _decode(picture: ImageFile, transparent: tuple[int, ...] | None = None) -> _
     return pixels, _differs(pixels, transparent), notes
 
 
-def _differs(pixels: NDArray[Any], color: tuple[int, ...] | None) -> NDArray[np.bool_] | None:
+def _differs(pixels: NDArray[Any], color: tuple[float, ...] | None) -> NDArray[np.bool_] | None:
     if color is None:
         return None
     different: NDArray[np.bool_] = np.not_equal(pixels, np.array(color, dtype=pixels.dtype))

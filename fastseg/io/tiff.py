@@ -1,10 +1,11 @@
-"""TIFF: what the header says, the files Pillow would reduce, and grey label images.
+"""TIFF: what the header says, which files Pillow would change, and grey label images.
 
 TIFF 6.0 specification, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 262, 270
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES = 273, 274, 277, 279
+_COMPRESSION, _PLANAR = 259, 284
 _TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT = 324, 325, 338, 339
 _WANTED = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES)
-) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT, _DESCRIPTION))
+) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT, _DESCRIPTION, _COMPRESSION, _PLANAR))
 _TYPES = {
     1: "B",
     2: "s",
@@ -41,8 +43,13 @@ _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _BYTES |= {16: 8, 17: 8, 18: 8}
 _MAX_PAGES = 100_000
 _N_VALUES = 1 << 16
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE = 0, 1, 3
+_NONE, _JPEG = 1, 7  # of Compression
+# Those of every Pillow: CCITT's, LZW, JPEG, deflate by two numbers, PackBits.
+_PILLOW_CODECS = (_NONE, 2, 3, 4, 5, _JPEG, 8, 32946, 32773)
+_SIDEWAYS = (5, 6, 7, 8)  # of Orientation
+_CONTIGUOUS = 1  # of PlanarConfiguration
+_ASSOCIATED = 1  # of ExtraSamples
 _SIGNED = 2
 
 
@@ -50,20 +57,43 @@ _SIGNED = 2
 class Header:
     """What the first directory of a TIFF file says before any pixel is decoded."""
 
+    is_big_endian: bool
     width: int
     height: int
     bits: tuple[int, ...]
+    compression: int
     samples: int
     sample_format: int
     photometric: int
     extra: tuple[int, ...]
+    is_planar: bool
     orientation: int
     n_pages: int
     is_ome: bool
 
-    def is_reduced_by_pillow(self, n_bands: int) -> bool:
-        """Whether Pillow drops bits or channels of this file."""
-        return self.samples > n_bands or (self.samples > 1 and max(self.bits) > 8)
+    def is_changed_by_pillow(self, n_bands: int) -> bool:
+        """Whether Pillow drops bits, channels or pages of this file, or gives other values."""
+        is_deep = max(self.bits) > 8
+        is_packed = self.compression != _NONE
+        return (
+            self.samples > n_bands
+            or (self.samples > 1 and is_deep)
+            or (self.is_ome and self.n_pages > 1)
+            # Others it may lack; deep JPEG it cuts; it swaps bytes that libtiff has swapped.
+            or self.compression not in _PILLOW_CODECS
+            or (is_deep and self.compression == _JPEG)
+            or (is_deep and is_packed and self.is_big_endian)
+            # It swaps the sides of what it maps into memory, but not the values.
+            or (self.orientation in _SIDEWAYS and not is_packed)
+            # It divides by alpha, and mistakes a plane of it.
+            or _ASSOCIATED in self.extra
+            or (self.is_planar and len(self.extra) > 0)
+        )
+
+    @property
+    def has_palette(self) -> bool:
+        """Whether the values stand for colours of a table."""
+        return self.photometric == _PALETTE
 
     @property
     def is_signed(self) -> bool:
@@ -74,6 +104,13 @@ class Header:
     def white_is_zero(self) -> bool:
         """Whether the grey values stand for darkness."""
         return self.photometric == _WHITE_IS_ZERO
+
+
+def is_tiff(path: str) -> bool:
+    """Whether a file begins as TIFF does; one that cannot be opened does not."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in MAGIC
+    return False
 
 
 def read_header(path: str) -> Header:
@@ -92,13 +129,16 @@ def read_header(path: str) -> Header:
         if max(ends, default=0) > size:
             raise ValueError(f"{path}: the file is truncated; get a fresh copy")
     return Header(
+        is_big_endian=layout[0] == ">",
         width=tags[_WIDTH][0],
         height=tags[_HEIGHT][0],
         bits=tags.get(_BITS, (1,)),
+        compression=tags.get(_COMPRESSION, (_NONE,))[0],
         samples=tags.get(_SAMPLES, (1,))[0],
         sample_format=tags.get(_FORMAT, (1,))[0],
         photometric=tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0],
         extra=tags.get(_EXTRA, ()),
+        is_planar=tags.get(_PLANAR, (_CONTIGUOUS,))[0] != _CONTIGUOUS,
         orientation=tags.get(_ORIENTATION, (1,))[0],
         n_pages=n_pages,
         # What tifffile goes by as well: the XML of OME ends so.
@@ -182,52 +222,6 @@ def _unpack(file: BinaryIO, form: str) -> tuple[Any, ...]:
     size = struct.calcsize(form)
     data = file.read(min(size, os.fstat(file.fileno()).st_size))  # a damaged count may be huge
     return struct.unpack(form, data)
-
-
-def read_deep(
-    path: str, header: Header
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Read the first page in full: pixels, the pixels alpha leaves in, notes."""
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: reading this TIFF in full (channels: {header.samples}, bits: "
-            f'{max(header.bits)}) needs tifffile: pip install "fastseg[deep]"'
-        ) from error
-    if header.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
-        raise ValueError(
-            f"{path}: colours of this kind (PhotometricInterpretation {header.photometric}, "
-            f"bits: {max(header.bits)}) are not read; convert the file to RGB first"
-        )
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            axes, pixels = page.axes, page.asarray()
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: the TIFF file cannot be read ({reason})") from error
-    if axes == "SYX":
-        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-    elif axes not in ("YX", "YXS"):
-        raise ValueError(f"{path}: a page with the axes {axes} is not read; only flat pictures are")
-    if pixels.ndim == 3 and any(kind in _ALPHA for kind in header.extra):
-        return _without_alpha(pixels, header)
-    return pixels, None, ()
-
-
-def _without_alpha(
-    pixels: NDArray[Any], header: Header
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]:
-    n_channels = pixels.shape[-1]
-    first_extra = n_channels - len(header.extra)
-    alpha = first_extra + next(i for i, kind in enumerate(header.extra) if kind in _ALPHA)
-    valid = pixels[..., alpha] != 0
-    kept = np.delete(pixels, alpha, axis=-1)
-    notes: tuple[str, ...] = ()
-    if header.extra[alpha - first_extra] == 1:
-        notes = ("The colours are multiplied by alpha in the file, and were taken so.",)
-    return kept[..., 0] if kept.shape[-1] == 1 else kept, valid, notes
 
 
 def check_labels(name: str, n_values: int, shape: tuple[int, ...] | None) -> None:

@@ -17,26 +17,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chunked import ChunkedImage, DamagedBlock, Part, Region, shape_of
+from .chunked import ChunkedImage, DamagedBlock, NotInPieces, Part, Region, shape_of
 from .tiff import check_directories
 from .tiff_pages import (
     JPEG,
     PALETTE,
     WHITE_IS_ZERO,
     arranged,
+    check_bytes,
     check_kind,
     check_segments,
     is_raw,
     needs,
+    orientation_of,
 )
-from .tiff_place import is_georeferenced, nodata_of, place_tags
-from .tiff_writer import TiffPlace
+from .tiff_place import nodata_of, place_of
 
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 
 
 def open_chunks(path: str, part: Part) -> TiffChunks:
-    """Open a TIFF file to be read in regions.
+    """Open a TIFF file to be read in regions, whose picture stands upright in it.
+
+    Raises as `open_pages`.
+    """
+    image = open_pages(path, part)
+    if image.orientation == 1:
+        return image
+    image.close()
+    raise NotInPieces(
+        f"{path}: is stored turned (orientation {image.orientation}) and read as a whole alone;"
+        " leave out series, level and pages"
+    )
+
+
+def open_pages(path: str, part: Part) -> TiffChunks:
+    """Open a TIFF file to be read in regions of what is stored, however it is to be turned.
 
     Raises
     ------
@@ -52,7 +68,7 @@ def open_chunks(path: str, part: Part) -> TiffChunks:
         import tifffile
     except ImportError as error:
         raise ImportError(
-            f"{path}: reading a TIFF file in pieces needs tifffile and imagecodecs:"
+            f"{path}: reading this TIFF file, in full or in pieces, needs tifffile and imagecodecs:"
             ' pip install "fastseg[deep]"'
         ) from error
     # What it logs is raised by it or by us.
@@ -62,8 +78,7 @@ def open_chunks(path: str, part: Part) -> TiffChunks:
         file = tifffile.TiffFile(path)
         try:
             image = TiffChunks(path, file, part)
-            if is_georeferenced(path):
-                image.take_place(part)
+            image.take_place(part)
             return image
         except BaseException:
             file.close()
@@ -92,6 +107,7 @@ class TiffChunks(ChunkedImage):
         self._pages, leading, n_page_channels, notes = arranged(path, file, part)
         page = self._page = self._pages[0].keyframe
         check_kind(path, page)
+        self.orientation = orientation_of(page)
         planes, _, height, width, samples = page.shaped
         self._inner = (height, width)
         tiled = page.is_tiled
@@ -108,9 +124,13 @@ class TiffChunks(ChunkedImage):
         for number, one in enumerate(self._pages):
             n_segments = planes * math.prod(self._counts)
             check_segments(path, one, number, 1 if self._raw else n_segments)
+            if self._raw:
+                check_bytes(path, one, number, math.prod((planes, height, width, samples)))
         self._jpeg = {"jpegheader": page.jpegheader} if page.compression in JPEG else None
         self._decode = page.decode
         self._colors = _palette(page)
+        inverted = page.photometric == WHITE_IS_ZERO and page.dtype.kind == "u"
+        self._white = (1 << page.bitspersample) - 1 if inverted else None
         stored = planes * samples
         self._alpha = _alpha(page, stored)
         shown = 3 if self._colors is not None else stored - (self._alpha is not None)
@@ -123,20 +143,25 @@ class TiffChunks(ChunkedImage):
         super().__init__(
             path, grid, dtype, n_channels, len(grid) if n_channels > 1 else None,
             (1,) * len(leading) + self._segment, may_hide=self._alpha is not None,
-            notes=(*notes, *_notes(page, self._alpha)),
+            nodata=self._nodata(path), notes=(*notes, *_notes(page, self._alpha)),
         )  # fmt: skip
         self._page_channels = n_page_channels
 
+    def _nodata(self, path: str) -> float | None:
+        """Value for no data, as values are meant."""
+        if self._colors is not None:
+            return None
+        found = nodata_of(path, self._page.dtype)
+        return found if found is None or self._white is None else self._white - found
+
     def take_place(self, part: Part) -> None:
-        """Take the place on the ground, and the value for no data, from tags of GeoTIFF."""
-        if self._colors is None:
-            self.nodata = nodata_of(self.name, self.dtype)
-        if part.level or part.series or part.pages not in (None, (0, 1)):
+        """Take the place on the ground from tags of GeoTIFF."""
+        place = place_of(self.name)
+        if place is not None and (part.level or part.series or part.pages not in (None, (0, 1))):
             note = "The place on the ground is that of another image in the file, and was left."
             self.notes = (*self.notes, note)
-            return
-        with open(self.name, "rb") as file:
-            self.metadata = TiffPlace(place_tags(file))
+        else:
+            self.metadata = place
 
     def read(self, region: Region) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """See `ChunkedImage.read`."""
@@ -202,9 +227,7 @@ class TiffChunks(ChunkedImage):
         planes = []
         for plane in range(self._planes):
             start = int(self._pages[number].dataoffsets[0]) + (plane * height + rows.start) * row
-            data = self._bytes(start, n_rows * row)
-            if len(data) < n_rows * row:
-                raise self._damaged(number, rows.start, "it lies beyond the end of the file")
+            data = self._bytes(number, rows.start, start, n_rows * row)
             planes.append(np.frombuffer(data, stored).reshape(n_rows, width, self._samples))
         values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
         return values.astype(self._page.dtype, copy=False)
@@ -215,9 +238,7 @@ class TiffChunks(ChunkedImage):
         offset, size = int(page.dataoffsets[index]), int(page.databytecounts[index])
         if size == 0 or offset == 0:
             return None
-        if offset + size > self._size:
-            raise self._damaged(number, index, "it lies beyond the end of the file")
-        data = self._bytes(offset, size)
+        data = self._bytes(number, index, offset, size)
         more = {} if self._jpeg is None else {**self._jpeg, "jpegtables": page.jpegtables}
         try:
             values, _, _ = self._decode(data, index, **more)
@@ -232,7 +253,10 @@ class TiffChunks(ChunkedImage):
             raise self._damaged(number, index, f"it holds {tile.shape[:2]} pixels, not {least}")
         return tile
 
-    def _bytes(self, offset: int, size: int) -> bytes:
+    def _bytes(self, number: int, index: int, offset: int, size: int) -> bytes:
+        """What stands in the file of a segment of a page."""
+        if offset + size > self._size:
+            raise self._damaged(number, index, "it lies beyond the end of the file")
         if hasattr(os, "pread"):
             return os.pread(self._descriptor, size, offset)
         with self._lock:
@@ -260,8 +284,8 @@ class TiffChunks(ChunkedImage):
         if self._alpha is not None:
             valid = values[..., self._alpha] != 0
             values = np.delete(values, self._alpha, axis=-1)
-        if self._page.photometric == WHITE_IS_ZERO and values.dtype.kind == "u":
-            values = np.iinfo(values.dtype).max - values
+        if self._white is not None:
+            values = values.dtype.type(self._white) - values
         return values, valid
 
     def close(self) -> None:

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .chunked import MissingCodec, NotInPieces, Part
+from .chunked import MissingCodec, NotInPieces, Part, check_number
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
+_GREY_OR_PALETTE = (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE)
+# CMYK and YCbCr, of which Pillow makes RGB.
+_CONVERTED = (5, YCBCR)
 _READ = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR)
 _NONE = 1
+_ORIENTATION = 274
+# Greys that Pillow spreads over 8 bits, and indices of colours.
+_SCALED = (1, 2, 4)
 
 
 def arranged(
@@ -23,15 +29,8 @@ def arranged(
     if part.series is None and part.level is None and not file.is_ome:
         return _plain_pages(path, file, part)
     n_series = len(file.series)
-    number = part.series or 0
-    if not 0 <= number < n_series:
-        raise ValueError(f"{path}: has no series {number}; its {n_series} are 0 to {n_series - 1}")
-    series = file.series[number]
-    level = part.level or 0
-    if not 0 <= level < len(series.levels):
-        n = len(series.levels)
-        raise ValueError(f"{path}: has no level {level}; its {n} are 0 to {n - 1}, 0 the largest")
-    series = series.levels[level]
+    series = file.series[check_number(path, "series", part.series or 0, n_series)]
+    series = series.levels[check_number(path, "level", part.level or 0, len(series.levels))]
     pages = list(series.pages)
     axes, shape = _page_axes(path, series, pages)
     if part.pages is not None:
@@ -95,23 +94,32 @@ def check_kind(path: str, page: Any) -> None:
         raise ValueError(f"{path}: the TIFF file is damaged (a page of no pixels)")
     bits = page.bitspersample
     if page.shaped[1] != 1:
-        raise NotInPieces(f"{path}: volumes in one page are not read")
-    if page.dtype is None or page.dtype.kind not in "uif":
+        raise ValueError(f"{path}: volumes in one page are not read; write it as pages")
+    if page.samplesperpixel == 1 and page.photometric in _GREY_OR_PALETTE and bits in _SCALED:
         raise NotInPieces(
-            f"{path}: values of {bits} bits (format {page.sampleformat}) are not read"
+            f"{path}: holds values of {bits} bits, and is read as a whole alone; leave out series,"
+            " level and pages"
         )
-    orientation = page.tags.get(274)
-    if orientation is not None and orientation.value != 1:
-        raise NotInPieces(f"{path}: is stored turned (orientation {orientation.value})")
-    if not isinstance(bits, int) or bits not in (8, 16, 32, 64):
-        raise NotInPieces(f"{path}: values of {bits} bits are not read in pieces")
+    as_told = isinstance(bits, int) and (bits <= 16 or bits in (32, 64))
+    if page.dtype is None or page.dtype.kind not in "uif" or not as_told:
+        raise ValueError(
+            f"{path}: values of {bits} bits (SampleFormat {page.sampleformat}) are not read;"
+            " convert the file"
+        )
     colored = page.photometric == YCBCR and page.compression not in JPEG
     if page.photometric not in _READ or colored:
-        raise NotInPieces(
+        kind = NotInPieces if bits == 8 and page.photometric in _CONVERTED else ValueError
+        raise kind(
             f"{path}: colours of this kind (PhotometricInterpretation {int(page.photometric)},"
             f" bits: {bits}) are not read; convert the file to RGB first"
         )
     _check_codec(path, page)
+
+
+def orientation_of(page: Any) -> int:
+    """How a page is to be turned, 1 for not at all and for what has no meaning."""
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and tag.value in range(2, 9) else 1
 
 
 def is_raw(pages: list[Any]) -> bool:
@@ -149,4 +157,14 @@ def check_segments(path: str, page: Any, number: int, n_segments: int) -> None:
         raise ValueError(
             f"{path}: the file is damaged (page {number} needs {n_segments:,} tiles or strips, and"
             f" names {found:,}); get a fresh copy"
+        )
+
+
+def check_bytes(path: str, page: Any, number: int, n_values: int) -> None:
+    """Refuse a page of values as they are whose sides ask for more than it says it holds."""
+    needed, found = n_values * page.dtype.itemsize, sum(page.databytecounts)
+    if found < needed:
+        raise ValueError(
+            f"{path}: the file is damaged (page {number} of {page.imagewidth} x {page.imagelength}"
+            f" pixels needs {needed:,} bytes, and names {found:,}); get a fresh copy"
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from .tiff import MAGIC, layout_of
 from .tiff_tags import ASCII, DOUBLE, SHORT, Tag
+from .tiff_writer import TiffPlace
 
 # Pixel scale, tie points, matrix and keys; the keys' numbers and texts, and RPC coefficients.
 _MARKS = frozenset((33550, 33922, 34264, 34735))
@@ -38,6 +39,13 @@ def place_tags(file: BinaryIO) -> tuple[Tag, ...]:
     with contextlib.suppress(*_DAMAGE):
         return tuple(_tags(file, _PLACE))
     return ()
+
+
+def place_of(path: str) -> TiffPlace | None:
+    """Place of the image in a file, or None where it says none."""
+    with open(path, "rb") as file:
+        tags = place_tags(file)
+    return TiffPlace(tags) if tags else None
 
 
 def nodata_of(path: str, dtype: np.dtype[Any]) -> float | None:

@@ -158,11 +158,11 @@ class ZarrChunks(ChunkedImage):
                 f"{path}: has the shape {shape}; at least 2 dimensions and one value are expected"
             )
         self._array = array
-        self._root = os.path.join(str(array.store.root), *array.path.split("/"))
+        self._root = os.path.join(str(array.store.root), *filter(None, array.path.split("/")))
         self._is_blosc = array.shards is None and any(
             "blosc" in type(codec).__name__.lower() for codec in array.compressors
         )
-        self._channel = _channel_of(array, shape) if ome is None else ome.channel
+        self._channel = _channel_of(array, self._root, shape) if ome is None else ome.channel
         self._kept = _kept(shape, self._channel, drop=ome is not None)
         n_channels = 1 if self._channel is None else shape[self._channel]
         self._wanted: list[int] | None = None
@@ -267,11 +267,15 @@ class ZarrChunks(ChunkedImage):
         )
 
 
-def _channel_of(array: Any, shape: tuple[int, ...]) -> int | None:
+def _channel_of(array: Any, root: str, shape: tuple[int, ...]) -> int | None:
     """Which axis holds the channels: as its name says, else as for any array."""
     names = getattr(array.metadata, "dimension_names", None)
-    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
-    if not names or any(name is None for name in names):
+    names = names or attributes_of(root).get("_ARRAY_DIMENSIONS")
+    if (
+        not isinstance(names, (list, tuple))
+        or len(names) != len(shape)
+        or any(name is None for name in names)
+    ):
         return auto_axis(shape)
     named = [axis for axis, name in enumerate(names) if str(name).lower() in _CHANNELS]
     return named[0] if named and len(shape) > 2 else None

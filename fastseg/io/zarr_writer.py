@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import atomic_folder
-from .chunked import LabelPlan, Region, regions, shape_of
+from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
 from .zarr_chunks import ZarrPlace
 from .zarr_store import library
@@ -240,7 +240,14 @@ class ZarrWriter:
         index = [slice(0, n) for n in array.shape]
         for axis, part in zip(self._kept, region, strict=True):
             index[axis] = part
-        array[tuple(index)] = labels.reshape(shape_of(tuple(index)))
+        values = labels.reshape(shape_of(tuple(index)))
+        # One by one: of several at once zarr goes on writing the others where one has failed.
+        for block in blocks_in(tuple(index), array.shards or array.chunks):
+            inner = (
+                slice(b.start - i.start, b.stop - i.start)
+                for b, i in zip(block, index, strict=True)
+            )
+            array[block] = values[tuple(inner)]
 
     def write(self, region: Region, encoded: None) -> None:
         """See `LabelWriter.write`."""
