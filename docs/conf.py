@@ -38,7 +38,6 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {
     "members": True,
-    "show-inheritance": True,
     # Steps of predict, and what every exception has.
     "exclude-members": "check_image, first_label, forward, space, add_note, with_traceback",
 }

@@ -85,7 +85,7 @@ def documented(module):
         parts = re.split(r"^\.\. currentmodule:: (.+)$", page.read_text(), flags=re.MULTILINE)
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             if name == module:
-                found |= set(re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE))
+                found |= set(re.findall(r"^\.\. auto\w+:: (\w+)(?:\(|$)", text, re.MULTILINE))
     return found
 
 
