@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NAPARI := .venv-napari
 
-.PHONY: demo test test-napari lint bench bench-check clean
+.PHONY: demo test test-napari lint docs gallery bench bench-check clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -30,6 +30,14 @@ lint: $(READY)
 	cd $(VENV)/wheel && ../bin/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy_cache -p fastseg
 
+# Into build/docs; a warning is an error, such as a link that leads nowhere.
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -a -E -W --keep-going docs build/docs
+
+# The pictures of the examples in the documentation.
+gallery: $(READY)
+	$(BIN)/python docs/make_gallery.py
+
 # The kernels, which `--benchmark-compare` compares with earlier runs; then all on all cases.
 RESULTS ?= .benchmarks/compare.json
 
@@ -47,7 +55,7 @@ bench-check: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint,docs]"
 	touch $(READY)
 
 $(NAPARI)/ready: pyproject.toml
