@@ -196,6 +196,13 @@ def test_few_labels(run):
     assert near >= whole
 
 
+def test_a_dask_cluster(run):
+    out = run("dask_cluster")
+    assert "96 blocks, 2,186,240 pixels" in out
+    assert "labels in blocks of (200, 200), not computed yet" in out
+    assert "the same labels as in memory: yes" in out
+
+
 @pytest.mark.parametrize("name", ["flower", "healthy_brain", "tumor", "compare_methods"])
 def test_without_a_file_the_usage_is_told(name):
     done = subprocess.run(
