@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 import fastseg
-from fastseg.dispatch import backend_named
+from fastseg.backends import backend_named
 from fastseg.io.chunked import LabelPlan, cut, regions, shape_of
 from fastseg.io.opening import create_labels, open_image
 from fastseg.io.tiff_tags import LONG, LONG8, SHORT, Directories, Tag

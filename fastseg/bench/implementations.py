@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import backend_named
+from ..backends import backend_named
 from ..estimator import KMeans
 from ..kernels.backend import Array
 from ..pipeline import segment

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import backend_named
+from ..backends import backend_named
 from ..kernels.cpu.threads import resolve_n_threads
 from .answers import starting_centers
 from .implementations import resident

@@ -8,7 +8,8 @@ from itertools import combinations, pairwise
 from math import log
 from typing import Any
 
-from ..dispatch import BACKENDS, available_backends
+from ..backends import backend_names
+from ..dispatch import available_backends
 from ..io import StrPath
 from ..progress import Callback, Progress
 from .cases import STAGES, Case, cases
@@ -148,16 +149,16 @@ def check_backends(names: Sequence[str] | None) -> tuple[list[str], dict[str, st
     missing = available_backends()
     if names is None:
         left_out = {name: reason for name, reason in missing.items() if reason is not None}
-        return [name for name in BACKENDS if name not in left_out], left_out
+        return [name for name in backend_names() if name not in left_out], left_out
     for name in names:
         if name not in missing:
-            listed = ", ".join(BACKENDS)
+            listed = ", ".join(backend_names())
             raise ValueError(f"backends must be some of {listed}, got {name!r}")
         if missing[name] is not None:
             raise ValueError(f"backend {name!r} cannot be used here: {missing[name]}")
     if not names:
-        raise ValueError(f"backends is empty; give some of {', '.join(BACKENDS)}")
-    return [name for name in BACKENDS if name in names], {}
+        raise ValueError(f"backends is empty; give some of {', '.join(backend_names())}")
+    return [name for name in backend_names() if name in names], {}
 
 
 def lines(contests: Sequence[Contest], series: str, axis: str) -> dict[str, list[list[Any]]]:
