@@ -260,8 +260,10 @@ class TestPatching:
         fastseg.unpatch_sklearn()
         assert [getattr(sklearn.cluster, name) for name in (*NAMES, "k_means")] == before
 
-    def test_what_others_put_there_since_stays(self, patched, monkeypatch):
-        monkeypatch.setattr(sklearn.cluster, "KMeans", "another accelerator's")
+    def test_what_others_put_there_since_stays(self, monkeypatch):
+        monkeypatch.setattr(sklearn.cluster, "KMeans", sklearn.cluster.KMeans)  # to be put back
+        fastseg.patch_sklearn()
+        sklearn.cluster.KMeans = "another accelerator's"
         fastseg.unpatch_sklearn()
         assert sklearn.cluster.KMeans == "another accelerator's"
 
