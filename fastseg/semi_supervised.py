@@ -98,17 +98,18 @@ def propagate(labels: Any, kmeans: Any, X: Any, percentile: Any = 100) -> Array:
         )
     if isinstance(percentile, bool) or not isinstance(percentile, Real):
         raise TypeError(f"percentile must be a number from 0 to 100, got {percentile!r}")
-    if not 0 <= percentile <= 100:
+    share = float(percentile)
+    if not 0 <= share <= 100:
         raise ValueError(f"percentile must be from 0 to 100, got {percentile}")
     clusters = np.asarray(kmeans.predict(X))
     spread: Array = given[clusters]
-    if percentile == 100:
+    if share == 100:
         return spread
     if spread.dtype.kind == "u" and spread.max() <= np.iinfo(np.int64).max:
         spread = spread.astype(np.int64)
     elif spread.dtype.kind not in "ifO":
         spread = spread.astype(object)
-    spread[_far_out(rows, centers, clusters, float(percentile))] = UNLABELLED
+    spread[_far_out(rows, centers, clusters, share)] = UNLABELLED
     return spread
 
 
