@@ -63,8 +63,10 @@ def kernels():
         tree.tree_nd(values[:9] / 27.0, ones[:9], np.ones(3) / 3, None)
     calls = [spy, spy_too, spy_1d, spy_sorted, spy_tree]
     assert all(made.call_args_list for made in calls)
-    for call in [call for made in calls for call in made.call_args_list]:
-        yield cells.compiled(*call.args)
+    # Once each: what is compiled anew takes a second.
+    yield from dict.fromkeys(
+        cells.compiled(*call.args) for made in calls for call in made.call_args_list
+    )
 
 
 @pytest.fixture(scope="module")
