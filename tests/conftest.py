@@ -25,7 +25,7 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen():
-    """What libraries and collected tests hold is no garbage, and a collection need not look at it."""
+    """What libraries and collected tests hold is no garbage: collections pass over it."""
     gc.collect()
     gc.freeze()
 
