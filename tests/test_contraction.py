@@ -38,7 +38,7 @@ TARGETS = {
 def kernels():
     yield lloyd.kernel_for("accumulate", "uint8", 3)
     yield lloyd.kernel_for("assign", "float32", 5, "int32")
-    yield lloyd.kernel_for("potentials", "uint16", 2)
+    yield lloyd.kernel_for("potentials", "uint8", 2)
     yield lloyd.kernel_for("accumulate", "float32", 40)
     yield lloyd.kernel_for("assign", "float32", 40, "int32")
     yield lloyd.kernel_for("potentials", "float32", 40)
