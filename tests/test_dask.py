@@ -163,6 +163,16 @@ class TestAnswersOfOneMachine:
         expected = fastseg.segment(image, 4)
         assert_same(fastseg.segment(da.from_array(image, chunks=(10, 50)), 4), expected)
 
+    def test_a_mask_that_hides_nothing_says_nothing_however_numpy_keeps_it(self, rng):
+        pixels = rng.integers(0, 50, (40, 50, 3)).astype(np.uint8)
+        expected = fastseg.segment(pixels, 4, random_state=0)
+        for hidden in (np.ma.nomask, np.zeros(pixels.shape, bool)):
+            image = np.ma.array(pixels, mask=hidden)
+            assert fastseg.segment(image, 4, random_state=0).start_label == 0
+            for chunks in ((40, 50, 3), (11, 20, 2)):
+                lazy = da.from_array(image, chunks=chunks)
+                assert_same(fastseg.segment(lazy, 4, random_state=0), expected)
+
     def test_an_image_larger_than_its_memory_is_read_in_each_round(self, rng, monkeypatch):
         image = noise(rng)
         expected = fastseg.segment(image, 2, init=[[0] * 3, [60000] * 3])
