@@ -143,6 +143,7 @@ def check_rows(X: Any) -> Any:
         )
     if 0 in X.shape:
         raise ValueError(f"X is empty, its shape is {X.shape}")
+    native(np.empty((0, 1), X.dtype), "X")
     return X.rechunk({1: -1})
 
 

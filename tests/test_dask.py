@@ -11,6 +11,7 @@ import dask.array as da
 import distributed
 import numpy as np
 import pytest
+from sklearn.utils._param_validation import InvalidParameterError
 
 import fastseg
 from fastseg.kernels.cpu.row_counter import RowCounter
@@ -295,6 +296,30 @@ class TestRows:
         np.testing.assert_array_equal(model.predict(lazy).compute(), expected.labels_)
         assert (model.n_features_in_, model.backend_) == (3, "cpu")
         assert model.inertia_ == expected.inertia_
+
+    def test_the_estimator_checks_what_it_checks_in_memory(self, rng):
+        X = rng.integers(0, 250, (300, 3)).astype(np.uint8)
+        lazy = da.from_array(X, chunks=(100, 3))
+        model = fastseg.KMeans(4, random_state=0).fit(X)
+        for wrong in (lazy[:, :2], da.concatenate([lazy, lazy], axis=1)):
+            with pytest.raises(ValueError, match="features, but KMeans is expecting 3 features"):
+                model.predict(wrong)
+        with pytest.raises(InvalidParameterError, match="'algorithm' parameter of KMeans must be"):
+            fastseg.KMeans(4, algorithm="x").fit(lazy)
+        with pytest.raises(TypeError, match="X has dtype complex128"):
+            fastseg.KMeans(4).fit(lazy.astype(complex))
+
+    def test_rows_of_a_data_array(self, rng):
+        xr = pytest.importorskip("xarray")
+        X = rng.integers(0, 250, (300, 3)).astype(np.uint8)
+        rows = xr.DataArray(X, dims=("n", "band"), coords={"n": np.arange(300) * 2.0})
+        lazy = rows.chunk({"n": 70})
+        model = fastseg.KMeans(4, random_state=0).fit(lazy)
+        expected = fastseg.KMeans(4, random_state=0).fit(rows)
+        labels = fastseg.k_means(lazy, 4, random_state=0)[1]
+        for found in (model.labels_, model.predict(lazy), labels):
+            assert isinstance(found.data, da.Array)
+            xr.testing.assert_identical(found.compute(), expected.labels_)
 
     def test_duplicates_only(self):
         X = np.repeat(np.array([[1.5, 2.0]]), 3000, axis=0)
