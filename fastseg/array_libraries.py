@@ -129,10 +129,35 @@ def axis_named(image: Any, channel_axis: Any) -> Any:
 
 
 def like_image(mask: Any, image: Any) -> Any:
-    """Mask with its dimensions in the image's order, where both have names for them."""
+    """Mask with its dimensions in the image's order, where both have names for them.
+
+    Raises
+    ------
+    ValueError
+        If it has a dimension that the image has not, or lies elsewhere by its coordinates.
+    """
     if not is_data_array(mask) or not is_data_array(image):
         return mask
+    for dim in mask.dims:
+        if dim not in image.dims:
+            names = ", ".join(repr(each) for each in image.dims)
+            raise ValueError(
+                f"mask has the dimension {dim!r}, and the image has {names}; rename it, or give"
+                " mask.values"
+            )
+        if _lie_apart(mask, image, dim):
+            raise ValueError(
+                f"mask has other coordinates along {dim!r} than the image; align the two, or"
+                " give mask.values where its pixels are the image's"
+            )
     return mask.transpose(*[dim for dim in image.dims if dim in mask.dims], ...)
+
+
+def _lie_apart(a: Any, b: Any, dim: Any) -> bool:
+    """Whether both have coordinates along a dimension, as many, and not the same."""
+    if a.sizes[dim] != b.sizes[dim] or dim not in a.indexes or dim not in b.indexes:
+        return False
+    return not a.indexes[dim].equals(b.indexes[dim])
 
 
 def is_on_gpu(values: Any) -> bool:

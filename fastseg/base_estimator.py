@@ -130,9 +130,9 @@ class BaseKMeans(
             are not computed yet.
         """
         check_is_fitted(self)
-        if is_dask(X):
-            return self._predict_dask(X)
         X, caller = from_caller(X, "X")
+        if is_dask(X):
+            return caller.grid(self._predict_dask(X), dropped=1)
         rows, centers = self._rows(X), self._centers()
         if issparse(rows):
             return fitted(self, self._counterpart, centers).predict(rows)
@@ -142,7 +142,14 @@ class BaseKMeans(
         """Labels as a dask array, computed when they are asked for."""
         from .dask_rows import lazy_row_labels
 
-        return lazy_row_labels(X, self._centers(), self.n_threads)
+        rows = self._dask_rows(X, reset=False)
+        return lazy_row_labels(rows, self._centers(), self.n_threads)
+
+    def _dask_rows(self, X: Any, *, reset: bool) -> Any:
+        """Rows of a dask array, with the features to come again or those that came in `fit`."""
+        from .dask_images import check_rows
+
+        return validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit to X and return the labels of its points; the arguments are those of `fit`."""

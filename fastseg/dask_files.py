@@ -234,14 +234,17 @@ def _client(options: FileOptions) -> Iterator[Any]:
         from distributed import Client
         from distributed import TimeoutError as Late
         from distributed.comm import parse_address, parse_host_port
+        from distributed.comm.registry import get_backend
     except ImportError as error:
         raise ImportError(
             '--dask needs the package distributed: pip install "fastseg[dask]"'
         ) from error
     address = options.dask
     try:
-        # A client that cannot connect takes minutes to give up.
-        where = parse_host_port(parse_address(address)[1])
+        # A client that cannot connect takes minutes to give up; of a wrong scheme it never ends.
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        where = parse_host_port(place)
         socket.create_connection(where, timeout=_PATIENCE).close()
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, Late) as error:

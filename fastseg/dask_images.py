@@ -143,6 +143,7 @@ def check_rows(X: Any) -> Any:
         )
     if 0 in X.shape:
         raise ValueError(f"X is empty, its shape is {X.shape}")
+    native(np.empty((0, 1), X.dtype), "X")
     return X.rechunk({1: -1})
 
 
@@ -192,7 +193,7 @@ def _block_pixels(block: Any, mask: Any = None, *, has_channels: bool, nodata: A
     if isinstance(block, np.ma.MaskedArray) and block.mask is not np.ma.nomask:
         hidden: Array = np.ma.getmaskarray(block)
         hidden = np.asarray(hidden.any(axis=-1)) if has_channels else hidden
-        kept = both(kept, ~hidden)
+        kept = both(kept, ~hidden) if hidden.any() else kept
     flat = values.reshape(-1, values.shape[-1])
     flat, kept = those_kept(flat, grid, kept, nodata, array.dtype, None)
     check_finite(flat, "image")

@@ -7,8 +7,10 @@ from typing import Any
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
-from .arrays import as_weights, is_dask
+from .array_libraries import from_caller
+from .arrays import as_weights, is_lazy
 from .base_estimator import BaseKMeans
+from .counterpart import check_shared_parameters
 from .functional import fit_dask, fit_rows
 from .parameters import check_parameters
 from .progress import Progress
@@ -123,7 +125,7 @@ class KMeans(BaseKMeans):
         ValueError, TypeError
             If a parameter or X is not as described.
         """
-        if is_dask(X):
+        if is_lazy(X):
             return self._fit_dask(X, sample_weight)
         values, caller = self._rows_to_fit(X)
         if issparse(values):
@@ -152,16 +154,17 @@ class KMeans(BaseKMeans):
     def _fit_dask(self, X: Any, sample_weight: Any) -> KMeans:
         from .dask_rows import lazy_row_labels
 
+        check_shared_parameters(self, self._counterpart)
+        X, caller = from_caller(X, "X")
+        rows = self._dask_rows(X, reset=True)
         run = fit_dask(
-            X, self.n_clusters, sample_weight, init=self.init, n_init=self.n_init,
+            rows, self.n_clusters, sample_weight, init=self.init, n_init=self.n_init,
             max_iter=self.max_iter, tol=self.tol, random_state=self.random_state,
             backend=self.backend, n_threads=self.n_threads,
             progress=Progress(_Printer() if self.verbose else None),
         )  # fmt: skip
-        self.n_features_in_ = int(X.shape[1])
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return self._keep(run, lazy_row_labels(X, run.centers, self.n_threads), "cpu")
+        labels = lazy_row_labels(rows, run.centers, self.n_threads)
+        return self._keep(run, caller.grid(labels, dropped=1), "cpu")
 
     def _keep(self, run: Run, labels: Any, backend: str) -> KMeans:
         warn_of(run, self.max_iter, _EitherWarning, stacklevel=4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller, is_on_gpu
-from .arrays import as_points, as_weights, check_magnitude, is_dask
+from .arrays import as_points, as_weights, check_magnitude, is_lazy
 from .dispatch import choose_backend
 from .init_centers import Draws
 from .kernels.backend import FloatArray, Problem
@@ -147,7 +147,7 @@ def k_means(
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982.
     D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
-    if is_dask(X):
+    if is_lazy(X):
         return _k_means_dask(
             X, n_clusters, sample_weight, return_n_iter, init=init, n_init=n_init,
             max_iter=max_iter, tol=tol, random_state=random_state, backend=backend,
@@ -184,10 +184,11 @@ def _k_means_dask(
 ) -> tuple[Any, ...]:
     from .dask_rows import lazy_row_labels
 
+    X, caller = from_caller(X, "X")
     run = fit_dask(X, n_clusters, sample_weight, **options)
     warn_of(run, options["max_iter"], stacklevel=4)
     labels = lazy_row_labels(X, run.centers, options["n_threads"])
-    result = (run.centers, labels, run.inertia)
+    result = (run.centers, caller.grid(labels, dropped=1), run.inertia)
     return (*result, run.n_iter) if return_n_iter else result
 
 

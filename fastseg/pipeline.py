@@ -98,7 +98,7 @@ def segment(
     start_label : {0, 1}, optional
         Label of the first cluster. By default 0; and 1 where pixels can be left out
         (a mask, nodata or foreground is given, a file has alpha or is a medical volume,
-        NaN occurs), whose label is 0.
+        NaN or a masked value occurs), whose label is 0.
     names : sequence of str, optional
         Class of each cluster, in label order. The model keeps them.
     keep_profile : bool

@@ -132,7 +132,8 @@ def as_pixels(
     kept = both(valid, mask_of(mask, grid))
     if masked is not None and masked.mask is not np.ma.nomask:
         hidden: Array = np.asarray(_channels_last(np.ma.getmaskarray(masked), axis).any(axis=-1))
-        kept = both(kept, ~hidden)
+        # A mask that hides nothing is NumPy's to drop or keep, and says nothing.
+        kept = both(kept, ~hidden) if hidden.any() else kept
     # Medical volumes lie in memory with the first axis fastest. Of one channel nothing
     # depends on the order of the pixels, so they are taken as they lie.
     plane = values[..., 0]

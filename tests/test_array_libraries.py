@@ -300,6 +300,16 @@ class TestDataArrays:
         xr.testing.assert_identical(upright, turned)
         assert (upright.values[~mask.values] == 0).all()
 
+    def test_a_mask_of_another_place_is_refused(self, scene):
+        mask = scene[0] > 100
+        with pytest.raises(ValueError, match="mask has the dimension 'lon', and the image has"):
+            fastseg.segment(scene, 3, mask=mask.rename(x="lon"))
+        moved = mask.assign_coords(y=mask.y + 10)
+        with pytest.raises(ValueError, match="mask has other coordinates along 'y' than the"):
+            fastseg.segment(scene, 3, mask=moved)
+        assert fastseg.segment(scene, 3, mask=moved.values).n_left_out
+        assert fastseg.segment(scene, 3, mask=moved.drop_vars("y")).n_left_out
+
     def test_distances(self, scene):
         model = fastseg.segment(scene, 3, random_state=0)
         found = fastseg.distance_map(scene, model)

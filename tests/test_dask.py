@@ -11,6 +11,7 @@ import dask.array as da
 import distributed
 import numpy as np
 import pytest
+from sklearn.utils._param_validation import InvalidParameterError
 
 import fastseg
 from fastseg.kernels.cpu.row_counter import RowCounter
@@ -163,6 +164,16 @@ class TestAnswersOfOneMachine:
         expected = fastseg.segment(image, 4)
         assert_same(fastseg.segment(da.from_array(image, chunks=(10, 50)), 4), expected)
 
+    def test_a_mask_that_hides_nothing_says_nothing_however_numpy_keeps_it(self, rng):
+        pixels = rng.integers(0, 50, (40, 50, 3)).astype(np.uint8)
+        expected = fastseg.segment(pixels, 4, random_state=0)
+        for hidden in (np.ma.nomask, np.zeros(pixels.shape, bool)):
+            image = np.ma.array(pixels, mask=hidden)
+            assert fastseg.segment(image, 4, random_state=0).start_label == 0
+            for chunks in ((40, 50, 3), (11, 20, 2)):
+                lazy = da.from_array(image, chunks=chunks)
+                assert_same(fastseg.segment(lazy, 4, random_state=0), expected)
+
     def test_an_image_larger_than_its_memory_is_read_in_each_round(self, rng, monkeypatch):
         image = noise(rng)
         expected = fastseg.segment(image, 2, init=[[0] * 3, [60000] * 3])
@@ -285,6 +296,30 @@ class TestRows:
         np.testing.assert_array_equal(model.predict(lazy).compute(), expected.labels_)
         assert (model.n_features_in_, model.backend_) == (3, "cpu")
         assert model.inertia_ == expected.inertia_
+
+    def test_the_estimator_checks_what_it_checks_in_memory(self, rng):
+        X = rng.integers(0, 250, (300, 3)).astype(np.uint8)
+        lazy = da.from_array(X, chunks=(100, 3))
+        model = fastseg.KMeans(4, random_state=0).fit(X)
+        for wrong in (lazy[:, :2], da.concatenate([lazy, lazy], axis=1)):
+            with pytest.raises(ValueError, match="features, but KMeans is expecting 3 features"):
+                model.predict(wrong)
+        with pytest.raises(InvalidParameterError, match="'algorithm' parameter of KMeans must be"):
+            fastseg.KMeans(4, algorithm="x").fit(lazy)
+        with pytest.raises(TypeError, match="X has dtype complex128"):
+            fastseg.KMeans(4).fit(lazy.astype(complex))
+
+    def test_rows_of_a_data_array(self, rng):
+        xr = pytest.importorskip("xarray")
+        X = rng.integers(0, 250, (300, 3)).astype(np.uint8)
+        rows = xr.DataArray(X, dims=("n", "band"), coords={"n": np.arange(300) * 2.0})
+        lazy = rows.chunk({"n": 70})
+        model = fastseg.KMeans(4, random_state=0).fit(lazy)
+        expected = fastseg.KMeans(4, random_state=0).fit(rows)
+        labels = fastseg.k_means(lazy, 4, random_state=0)[1]
+        for found in (model.labels_, model.predict(lazy), labels):
+            assert isinstance(found.data, da.Array)
+            xr.testing.assert_identical(found.compute(), expected.labels_)
 
     def test_duplicates_only(self):
         X = np.repeat(np.array([[1.5, 2.0]]), 3000, axis=0)

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import distributed
@@ -284,6 +286,16 @@ def test_other_jobs_are_refused(tmp_path, image):
 def test_no_scheduler(tmp_path, image, where):
     with pytest.raises(OSError, match=r"no scheduler answers there .*start one with 'dask sch"):
         fastseg.segment_file(tmp_path / "in.zarr", tmp_path / "out.zarr", 3, options=options(where))
+
+
+def test_an_address_of_another_scheme_ends_at_once(tmp_path, image, address):
+    wrong = address.replace("tcp://", "http://")
+    program = "import sys; from fastseg.cli import main; sys.exit(main())"
+    paths = [str(tmp_path / "in.zarr"), str(tmp_path / "out.zarr")]
+    command = [sys.executable, "-c", program, "segment", *paths, "--dask", wrong]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "unknown address scheme 'http'" in ended.stderr
 
 
 def test_the_command_line(tmp_path, image, address, capsys):
