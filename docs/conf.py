@@ -3,7 +3,12 @@
 import inspect
 import re
 
+from docutils.utils import urischemes
+
 import fastseg
+
+# Addresses of Dask's schedulers are no pages.
+urischemes.schemes.pop("tcp", None)
 
 project = "fastseg"
 copyright = "fastseg's authors"

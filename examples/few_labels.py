@@ -63,7 +63,7 @@ for ax, index in zip(left.subplots(5, 10).flat, chosen, strict=True):
 ax = right.subplots()
 bars = ax.barh(list(scores), list(scores.values()), color=["C3", "C0", "C0", "C0", "gray"])
 ax.bar_label(bars, fmt=" {:.3f}")
-ax.set(title="share of the test's digits right", xlim=(0.5, 1.05))
+ax.set(title="share of the test's digits right", xlim=(0, 1.1))
 ax.invert_yaxis()
 ax.spines[["top", "right"]].set_visible(False)
 figure.savefig(folder / "few_labels.png", dpi=100)

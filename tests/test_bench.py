@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import re
 import time
@@ -22,7 +24,7 @@ from fastseg.bench.answers import SAME, Answer, Judge, equal_share, starting_cen
 from fastseg.bench.contest import Entrant, Spread, contest
 from fastseg.bench.page import page
 from fastseg.bench.roofline import Rate, Roofs, measure_rates
-from fastseg.cli import main
+from fastseg.cli import benching, main
 from fastseg.kernels import roofs
 
 RNG = np.random.default_rng(5)
@@ -36,10 +38,9 @@ def one_thread():
         yield
 
 
-@pytest.fixture
-def small(tmp_path, monkeypatch):
+def shrink(folder, monkeypatch):
     """The whole suite on a small picture, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     pillow.fromarray(RGB).save("in.png")
     monkeypatch.setattr(cases, "_SIZES", {True: (300, 900)})
     monkeypatch.setattr(cases, "_COUNTS", {True: (2, 8)})
@@ -48,7 +49,31 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "_QUICK_RATES", ((500, 3, 4),))
     monkeypatch.setattr(suite, "_TURNS", {True: (1, 1)})
     monkeypatch.setattr(suite, "measure_roofs", lambda *_, **__: Roofs(4e11, 2e11, 4e10))
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    return shrink(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """What the command printed, the folder of its report, and what it measured."""
+    measured = []
+
+    def bench(*args, **options):
+        measured.append(suite.bench(*args, **options))
+        return measured[0]
+
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stdout(printed):
+        folder = shrink(tmp_path_factory.mktemp("bench"), monkeypatch)
+        monkeypatch.setattr(benching, "bench", bench)
+        pillow.fromarray(RGB).save("a<b>&.png")
+        options = ["--quick", "--image", "a<b>&.png", "--backends", "cpu", "--out", "report"]
+        assert main(["bench", *options]) == 0
+    return printed.getvalue(), folder / "report", *measured
 
 
 # Answers
@@ -255,11 +280,10 @@ def run(capsys, *args):
     return capsys.readouterr().out
 
 
-def test_the_command_writes_a_table_results_and_a_page(small, capsys):
-    out = run(
-        capsys, "bench", "--quick", "--image", "in.png", "--backends", "cpu", "--out", "report"
-    )
-    results = json.loads((small / "report" / "results.json").read_text())
+def test_the_command_writes_a_table_results_and_a_page(reported):
+    out, folder, measured = reported
+    results = json.loads((folder / "results.json").read_text())
+    assert results == json.loads(json.dumps(measured.as_dict()))
     stages = [(one["series"], one["stage"]) for one in results["contests"]]
     assert stages == [
         *(("picture", stage) for stage in ("file", "fit", "assign")),
@@ -269,7 +293,7 @@ def test_the_command_writes_a_table_results_and_a_page(small, capsys):
     for one in results["contests"]:
         assert [row["name"] for row in one["rows"]] == ["fastseg cpu", "scikit-learn"]
         assert all(row["verdict"]["agrees"] for row in one["rows"])
-    assert "in.png, 851 px, k=8" in out
+    assert "a<b>&.png, 851 px, k=8" in out
     assert "written: report/results.json" in out.replace("\\", "/")
 
 
@@ -299,10 +323,9 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_page_is_whole_and_loads_nothing(small):
-    pillow.fromarray(RGB).save("a<b>&.png")
-    measured = suite.bench("a<b>&.png", quick=True, backends=["cpu"])
-    html = page(measured)
+def test_the_page_is_whole_and_loads_nothing(reported):
+    _, folder, measured = reported
+    html = (folder / "report.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(html)
     assert reader.open == []

@@ -10,6 +10,7 @@ import matplotlib
 import pytest
 
 import fastseg
+import fastseg.io
 import fastseg.semi_supervised
 from fastseg.cli import main
 
@@ -99,6 +100,7 @@ def test_every_public_name_is_in_the_reference():
         and inspect.getmodule(value) is fastseg.semi_supervised
     }
     assert documented("fastseg.semi_supervised") == own
+    assert {"read_image", "write_labels"} < documented("fastseg.io") < set(fastseg.io.__all__)
 
 
 def test_every_example_is_in_the_gallery():

@@ -1,9 +1,13 @@
 """Every example runs as a reader would run it, leaves its picture, and prints what is so."""
 
+import contextlib
+import io
 import os
 import re
+import runpy
 import subprocess
 import sys
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,28 +20,55 @@ import fastseg
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA = Path(os.environ.get("FASTSEG_COURSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+# One that workers import too, one that measures its memory, and the first that people run.
+ALONE = {"dask_cluster", "huge_image", "photograph"}
+
+
+def in_a_process(path, words):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", path, *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def in_this_process(path, words):
+    """Run it as Python runs a script, without a second's imports for each."""
+    import matplotlib.pyplot as plt
+
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(printed),
+        plt.rc_context(),
+    ):
+        warnings.simplefilter("error")
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, words)])
+        monkeypatch.setattr(sys, "path", [str(path.parent), *sys.path])
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        finally:
+            plt.close("all")
+    return printed.getvalue()
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     """Run an example with warnings as errors; what it printed, its picture being there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
 
     def run(name, *words):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
+        run_it = in_a_process if name in ALONE else in_this_process
+        out = run_it(EXAMPLES / f"{name}.py", words)
         with Image.open(tmp_path / f"{name}.png") as drawn:
             assert min(drawn.size) >= 300
             pixels = np.asarray(drawn.convert("RGB"))
         # Not a single colour, nor an empty frame.
         assert pixels.std() > 20
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
-        return done.stdout
+        return out
 
     return run
 

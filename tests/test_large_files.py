@@ -60,7 +60,7 @@ def test_any_region_holds_what_the_image_holds_there(made):
 
 def test_threads_read_at_once(made):
     with open_image(made.path, made.part) as image, ThreadPoolExecutor(8) as pool:
-        regions = cuts(image.grid) * 4
+        regions = cuts(image.grid) * 2
         for region, got in zip(regions, pool.map(image.read, regions), strict=True):
             check(got, made, region)
 

@@ -28,7 +28,7 @@ def check(points, centers, weights=None):
     ("dtype", "d"),
     [
         *((dtype, 3) for dtype in ("uint8", "uint16", "int16", "float32", "float64")),
-        *(("float32", d) for d in (1, 2, 5, 8, 9, 15, 16, 33, 130)),
+        *(("float32", d) for d in (1, 5, 8, 9, 15, 16, 33, 130)),
     ],
 )
 def test_every_type_and_number_of_features(dtype, d):
@@ -76,7 +76,12 @@ def test_one_feature_a_million_times_the_others():
     check(points, points[:7] + np.array([0.0, 0.1, 0.0]))
 
 
-@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 40), st.integers(-3, 12))
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([1, 2, 3, 5, 7]),
+    st.integers(1, 40),
+    st.integers(-3, 12),
+)
 @settings(max_examples=40, deadline=None)
 def test_points_on_a_lattice(seed, d, k, power):
     """Ties everywhere, at all scales."""

@@ -114,7 +114,7 @@ BLOBS = [  # n_samples, n_features, n_clusters; 17 features and more are not unr
     (3001, 3, 8),
     (3000, 3, 64),
     (2000, 5, 16),
-    (1500, 10, 7),
+    (1500, 13, 7),
     (1499, 16, 12),
     (1501, 17, 10),
     (2000, 20, 64),

@@ -65,6 +65,8 @@ def test_words_and_unsigned_labels_can_be_left_out_too(three):
     assert set(words) == {"a", "b", "c", -1}
     unsigned = propagate(np.array([4, 5, 6], np.uint8), three, BLOBS, 50)
     assert set(unsigned.tolist()) == {4, 5, 6, -1}
+    huge = propagate(np.array([4, 5, 2**63 + 6], np.uint64), three, BLOBS, 50)
+    assert set(huge.tolist()) == {4, 5, 2**63 + 6, -1}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,11 @@ def test_words_and_unsigned_labels_can_be_left_out_too(three):
         (lambda k: propagate([1, 2], k, BLOBS), ValueError, "each of the 3 clusters"),
         (lambda k: propagate([1, 2, 3], k, BLOBS, 101), ValueError, "percentile must be from 0"),
         (lambda k: propagate([1, 2, 3], k, BLOBS, "all"), TypeError, "percentile must be a number"),
+        (lambda k: propagate([1, 2, 3], k, BLOBS, np.complex128(50)), TypeError, "percentile must"),
+        (lambda k: propagate([1, 2, 3], k, BLOBS, np.nan), ValueError, "percentile must be from 0"),
+        (lambda k: propagate([1, 2, 3], BLOBS, k), TypeError, "kmeans must .* got ndarray$"),
+        (lambda k: representatives(k, BLOBS), TypeError, "kmeans must .* got ndarray$"),
+        (lambda k: representatives(BLOBS, KMeans), TypeError, "kmeans must .* got KMeans$"),
         (lambda k: propagate([1, 2, 3], k, BLOBS[:, :1]), ValueError, "X has 1 features"),
         (lambda k: representatives(BLOBS[:0], k), ValueError, "0 sample"),
         (lambda k: representatives(BLOBS, KMeans(3)), NotFittedError, "not fitted"),
@@ -98,6 +105,22 @@ def test_a_labeler_needs_one_label_in_each_cluster(three):
 def test_nothing_labelled_is_an_error():
     with pytest.raises(ValueError, match="y is -1 everywhere"):
         ClusterLabeler(3).fit(BLOBS, np.full(len(BLOBS), -1))
+
+
+def test_words_of_which_some_are_missing_are_objects(three):
+    y = np.full(len(BLOBS), -1, object)
+    y[representatives(BLOBS, three)] = ["cat", "dog", "owl"]
+    labeler = ClusterLabeler(3, percentile=50, random_state=0).fit(BLOBS, y)
+    assert labeler.classes_.tolist() == ["cat", "dog", "owl"]
+    assert labeler.predict(BLOBS).tolist() == ["cat"] * 40 + ["dog"] * 40 + ["owl"] * 40
+    assert set(labeler.transduction_) == {"cat", "dog", "owl", -1}
+    assert labeler.score(BLOBS, labeler.predict(BLOBS)) == 1
+
+
+def test_a_mark_that_became_a_word_is_refused():
+    y = np.array(["cat", -1, "dog"] * 40)
+    with pytest.raises(ValueError, match=r"y holds the word '-1'.*dtype=object"):
+        ClusterLabeler(3).fit(BLOBS, y)
 
 
 def digits(seed):

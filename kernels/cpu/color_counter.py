@@ -17,8 +17,10 @@ from .table_counter import CHUNK, TableCounter, in_chunks
 # Threads that count at once: a table for each costs memory, and the caches are shared.
 _MAX_TABLES = 4
 _PIXELS_PER_TABLE = 2**22
-# Codes that are listed before they are sorted and counted: 8 MB.
-_MOST_WAITING = 2**21
+# Codes that are listed before they are sorted and counted: 1 MB, for sorting takes thrice that.
+_MOST_WAITING = 2**18
+# Codes that are looked for at once: what that takes must not grow with the image.
+_AT_ONCE = 2**16
 
 
 class ColorCounter(TableCounter):
@@ -171,14 +173,19 @@ def _color_codes(colors: Array) -> Array:
 
 def _with(codes: Array, counts: Array, more: Array, times: Array) -> tuple[Array, Array]:
     """Ascending codes and their counts, with more of such."""
-    at = np.searchsorted(codes, more)
-    known = np.zeros(len(more), bool)
-    inside = at < len(codes)
-    known[inside] = codes[at[inside]] == more[inside]
-    counts[at[known]] += times[known]
-    if not known.all():
-        counts = np.insert(counts, at[~known], times[~known])
-        codes = np.insert(codes, at[~known], more[~known])
+    new = [np.empty(0, np.intp)]
+    for start in range(0, len(more), _AT_ONCE):
+        part = more[start : start + _AT_ONCE]
+        at = np.searchsorted(codes, part)
+        known = at < len(codes)
+        known[known] = codes[at[known]] == part[known]
+        counts[at[known]] += times[start : start + _AT_ONCE][known]
+        new.append(start + np.flatnonzero(~known))
+    rows = np.concatenate(new)
+    if len(rows):
+        at = np.searchsorted(codes, more[rows])
+        counts = np.insert(counts, at, times[rows])
+        codes = np.insert(codes, at, more[rows])
     return codes, counts
 
 
