@@ -32,11 +32,16 @@ def check_backend(backend: Backend) -> None:
         If an answer is wrong, with the question.
     """
     assert backend.unavailable() is None, f"it cannot be used: {backend.unavailable()}"
+    checked = 0
     for dtype in DTYPES:
         for n, d, k in _SHAPES:
             if backend.reason_against(Problem(n, d, k, dtype)) is None:
                 _check_points(backend, dtype, n, d, k)
                 _check_counter(backend, dtype, n, d)
+                checked += 1
+    assert checked, (
+        "reason_against() gives None for none of the problems, and so nothing is checked"
+    )
     _check_ties(backend)
     _check_repeated(backend)
 
@@ -70,14 +75,19 @@ def _check_points(backend: Backend, dtype: str, n: int, d: int, k: int) -> None:
         exact = np.dtype(dtype).kind != "f"
         _close(partials.sums, expected.sums, f"accumulate().sums of {of}", exact=exact)
         _close(partials.inertia, expected.inertia, f"accumulate().inertia of {of}")
-        _same(points.assign(centers), labels, f"assign() of {of}")
+        _labels(points.assign(centers), labels, f"assign() of {of}")
         for kind in (np.uint8, np.uint16, np.int32):
             given = np.empty(n, kind)
-            points.assign(centers, labels=given, first_label=1)
+            returned = points.assign(centers, labels=given, first_label=1)
+            assert returned is given, f"assign() into {given.dtype} of {of} does not return it"
             _same(given, labels + 1, f"assign() into {given.dtype} of {of}")
         found, inertia = points.label(centers)
-        _same(found, labels, f"label() of {of}")
+        _labels(found, labels, f"label() of {of}")
         _close(inertia, expected.inertia, f"the inertia of label() of {of}")
+        others = centers[::-1] + 0.25  # which an answer that is kept would not fit
+        _labels(
+            points.assign(others), reference.assign(values, others)[0], f"assign() again, of {of}"
+        )
         far = points.farthest(centers, 3)
         _same(far.distances, np.sort(distances)[::-1][:3], f"farthest().distances of {of}")
         _check_sampler(backend, values, weights, centers, f"sampler() of {of}")
@@ -150,6 +160,11 @@ def _check_repeated(backend: Backend) -> None:
     centers = colors[[5, 700]].astype(np.float64)
     of = "sampler() of repeated points"
     _check_sampler(backend, colors, weights, centers, of, repeated=True)
+
+
+def _labels(found: Array, expected: Array, what: str) -> None:
+    _same(found, expected, what)
+    assert found.dtype == np.int32, f"{what}: expected int32, got {found.dtype}"
 
 
 def _same(found: Array, expected: Array, what: str) -> None:

@@ -20,45 +20,50 @@ from contextlib import contextmanager
 # Seconds that a fork waits at most, should a hook that came before have what is waited for.
 _PATIENCE = 60.0
 
-_changed = threading.Condition(threading.Lock())
-# How deep each thread is in such work.
-_depths: dict[int, int] = {}
+# Held from before a fork until after it. A plain lock, which Python opens again whenever Ctrl-C
+# comes; that of a `threading.Condition` would stay locked if it came while it is being taken.
+_gate = threading.Lock()
+# Seconds between two looks whether a fork may go on.
+_PAUSE = 0.01
+# The thread of each piece of such work that is under way.
+_working: dict[object, int] = {}
 
 
 @contextmanager
 def unforked() -> Iterator[None]:
     """While entered, forks of other threads wait."""
-    me = threading.get_ident()
-    with _changed:
-        _depths[me] = _depths.get(me, 0) + 1
+    work = object()
     try:
+        with _gate:
+            _working[work] = threading.get_ident()
         yield
     finally:
-        with _changed:
-            _depths[me] -= 1
-            if not _depths[me]:
-                del _depths[me]
-            _changed.notify_all()
+        _working.pop(work, None)  # in one step, that Ctrl-C comes before or after
 
 
 def _before() -> None:
-    _changed.acquire()
     me = threading.get_ident()
     end = time.monotonic() + _PATIENCE
-    while any(thread != me for thread in _depths) and time.monotonic() < end:
-        _changed.wait(end - time.monotonic())
+    _gate.acquire()
+    while any(thread != me for thread in _working.copy().values()) and time.monotonic() < end:
+        _gate.release()  # for work within work
+        try:
+            time.sleep(_PAUSE)
+        finally:
+            _gate.acquire()
 
 
 def _after_in_child() -> None:
     me = threading.get_ident()
-    for thread in [thread for thread in _depths if thread != me]:
-        del _depths[thread]
-    _changed.release()
+    for work, thread in _working.copy().items():
+        if thread != me:
+            del _working[work]
+    _gate.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before, after_in_parent=_changed.release, after_in_child=_after_in_child
+        before=_before, after_in_parent=_gate.release, after_in_child=_after_in_child
     )
 
 _HOOKED_BEFORE = (concurrent.futures.thread, logging)

@@ -212,9 +212,34 @@ class OwnDraws(Reference):
         return sampler
 
 
+class Stale(Reference):
+    """Keeps its first answer for as many centres."""
+
+    def nearest(self, centers):
+        kept = self.__dict__.setdefault("kept", {})
+        if len(centers) not in kept:
+            kept[len(centers)] = super().nearest(centers)
+        return kept[len(centers)]
+
+
+class Wide(Reference):
+    def label(self, centers, tick=None):
+        labels, inertia = super().label(centers, tick)
+        return labels.astype(np.int64), inertia
+
+
+class Silent(Reference):
+    def assign(self, centers, *, labels=None, first_label=0, tick=None):
+        found = super().assign(centers, labels=labels, first_label=first_label, tick=tick)
+        return found if labels is None else None
+
+
 @pytest.mark.parametrize(
     ("points_class", "words"),
     [
+        (Stale, r"assign\(\) again, of 511 uint8 points"),
+        (Wide, r"label\(\) of 511 uint8 points .* expected int32, got int64"),
+        (Silent, r"assign\(\) into uint8 of 511 uint8 points .* does not return it"),
         (LastWins, r"assign\(\) where the lowest of two nearest centers wins"),
         (Rounded, r"accumulate\(\).inertia of 511 uint8 points"),
         (RoundedLabels, r"assign\(\) of .* points .*e-13 away from a tie"),
@@ -225,3 +250,10 @@ class OwnDraws(Reference):
 def test_the_check_finds_what_is_wrong(points_class, words, few_cases):
     with pytest.raises(AssertionError, match=words):
         check_backend(backend_of(points_class))
+
+
+def test_the_check_of_a_backend_that_refuses_every_problem_fails(few_cases):
+    backend = backend_of(Reference)
+    backend.reason_against = lambda problem: "not today"
+    with pytest.raises(AssertionError, match=r"reason_against\(\) gives None for none"):
+        check_backend(backend)

@@ -90,7 +90,8 @@ def _ready(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """
     key = (kernel, *arguments)
     errors: list[BaseException] = []
-    done = threading.Event()
+    making = threading.Lock()  # an Event may stay locked where Ctrl-C comes
+    making.acquire()
 
     def make() -> None:
         try:
@@ -99,14 +100,14 @@ def _ready(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
                     _made[key] = _make(kernel, arguments)
         except BaseException as error:
             errors.append(error)
-        done.set()
+        making.release()
 
     if threading.current_thread() is threading.main_thread():
         try:
             threading.Thread(target=make, name="fastseg-compile").start()
         except RuntimeError:
             make()  # the interpreter is shutting down
-        while not done.wait(_PATIENCE):
+        while not making.acquire(timeout=_PATIENCE):
             pass
     else:
         make()

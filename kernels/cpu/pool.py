@@ -4,6 +4,9 @@ Numba's workqueue layer aborts the process when two threads enter it, and its
 OpenMP layer when a process forks. Here kernels that release the GIL run on plain
 Python threads: the caller works too, so nothing waits for a busy pool, and the
 results are consumed in chunk order, so that sums never depend on scheduling.
+
+Threads hand over by plain locks and queues in C. Those of `concurrent.futures` and of
+`threading.Event`, written in Python, stay locked where Ctrl-C comes while they are being taken.
 """
 
 from __future__ import annotations
@@ -11,32 +14,64 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
+class _Job:
+    """A task that a thread of the pool does, unless it is called off before it begins."""
+
+    def __init__(self, task: Callable[[], None]) -> None:
+        self.task: Callable[[], None] | None = task
+        self.taken = threading.Lock()
+        self.running = threading.Lock()
+        self.running.acquire()
+
+    def do(self) -> None:
+        if self.taken.acquire(blocking=False):
+            try:
+                assert self.task is not None
+                self.task()
+            finally:
+                self.task = None
+                self.running.release()
+
+    def finish(self) -> None:
+        """Call it off, or wait until it is done."""
+        if self.taken.acquire(blocking=False):
+            self.task = None  # it may lie in the queue for long, and holds arrays
+        else:
+            self.running.acquire()
+
+
 class _Pool:
-    """Executor of this process, made on first use and anew after a fork."""
+    """Threads of this process, started when first needed and anew after a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.executor: ThreadPoolExecutor | None = None
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.size = 0
 
-    def submit(self, task: Callable[[], None], n: int, submitted: list[Future[None]]) -> None:
-        """Have the task done n times, each added to those submitted, whatever comes between."""
-        with self.lock:
-            if self.executor is None or self.size < n:
-                # The old executor's threads end when its last task does.
-                self.executor = ThreadPoolExecutor(n, thread_name_prefix="fastseg")
-                self.size = n
-            # While the interpreter shuts down, the caller works alone.
-            with suppress(RuntimeError):
-                for _ in range(n):
-                    submitted.append(self.executor.submit(task))
+    def submit(self, jobs: list[_Job]) -> None:
+        """Have the jobs done by as many threads, which serve all callers."""
+        # While the interpreter shuts down, and where threads are rationed, the caller works alone.
+        with suppress(RuntimeError), self.lock:
+            while self.size < len(jobs):
+                work = threading.Thread(
+                    target=_work, args=(self.jobs,), name=f"fastseg_{self.size}", daemon=True
+                )
+                work.start()
+                self.size += 1
+        for job in jobs:
+            self.jobs.put(job)
+
+
+def _work(jobs: SimpleQueue[_Job]) -> None:
+    while True:
+        jobs.get().do()
 
 
 _pool = _Pool()
@@ -113,18 +148,16 @@ def run_chunks(
         return
     run: _Run[Any] = _Run(task, n_chunks, consume)
     n_helpers = min(n_threads, n_chunks) - 1
-    helpers: list[Future[None]] = []
+    helpers = [_Job(run.help) for _ in range(n_helpers)]
     try:
-        if n_helpers > 0:
-            _pool.submit(run.help, n_helpers, helpers)
+        _pool.submit(helpers)
         run.work(tick)
     except BaseException as error:
         run.fail(error)
         raise
     finally:
         for helper in helpers:
-            if not helper.cancel():
-                helper.result()
+            helper.finish()
     if run.error is not None:
         raise run.error
     if tick is not None:
