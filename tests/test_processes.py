@@ -314,16 +314,14 @@ class TestCtrlC:
             interrupted = 0
             for moment in moments:
                 try:
-                    try:
-                        signal.setitimer(signal.ITIMER_REAL, moment)
+                    signal.setitimer(signal.ITIMER_REAL, moment)
+                    while True:
                         {work}
-                    finally:
-                        signal.setitimer(signal.ITIMER_REAL, 0)
                 except KeyboardInterrupt:
                     interrupted += 1
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             {work}
-            assert interrupted > len(moments) / 100
+            assert interrupted == len(moments)
             wait_for(forked(lambda: fit()))
             """,
             times(1, 20),
