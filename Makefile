@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NAPARI := .venv-napari
 
-.PHONY: demo test test-napari lint docs gallery bench bench-check clean
+.PHONY: demo test test-napari torture lint docs gallery bench bench-check clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -15,6 +15,12 @@ demo: $(READY)
 # A file of tests goes to one process, so that what it needs is compiled once.
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# For hours: faults, bad input and load, whose figures go into the documentation.
+torture: $(READY)
+	mkdir -p build
+	$(BIN)/python -m pytest tests/reliability --torture -n auto --junitxml build/reliability.xml
+	$(BIN)/python tests/reliability/report.py build/reliability.xml
 
 # Without a screen; what the system lacks, if anything, is named.
 test-napari: $(NAPARI)/ready

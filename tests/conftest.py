@@ -1,7 +1,7 @@
 """Tests of GPUs and of PyTorch, which is too large to install for the tests alone.
 
 They are skipped with a reason where there is none, and fail there under --gpu or --torch.
-With --torture the tests of threads, forks and signals repeat what they do many times.
+With --torture the tests of reliability/ repeat what they do many times, and record figures.
 """
 
 import gc
@@ -40,6 +40,12 @@ def no_calibration(tmp_path_factory, monkeypatch):
 def times(request):
     """Number of repetitions: the first one, or under --torture the second one."""
     return lambda few, many: many if request.config.getoption("--torture") else few
+
+
+@pytest.fixture
+def figure(record_property):
+    """Record what was done many times, and what was found: rows of docs/reliability.md."""
+    return record_property
 
 
 def pytest_runtest_setup(item):

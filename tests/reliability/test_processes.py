@@ -65,7 +65,7 @@ def run(tmp_path, code, *args, timeout=400, **environment):
     return done.stdout
 
 
-def test_any_number_of_threads_fits_and_predicts_at_once(tmp_path, times, capsys):
+def test_any_number_of_threads_fits_and_predicts_at_once(tmp_path, times, figure):
     """Estimators of their own, one that all predict by, and calls with several threads each."""
     out = run(
         tmp_path,
@@ -113,9 +113,7 @@ def test_any_number_of_threads_fits_and_predicts_at_once(tmp_path, times, capsys
         times(2, 100),
         timeout=1200,
     )
-    with capsys.disabled():
-        if times(False, True):
-            print(out)
+    figure("fits in 64 threads at once, and predictions by one model", out.strip())
 
 
 @posix
