@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from .class_names import label_names
 from .dask_cluster import Cluster, check_backend
 from .dask_fit import fit_source
 from .dask_images import Source
@@ -26,8 +25,7 @@ from .fitting import Asked
 from .foreground import check_foreground
 from .io import StrPath, check_labels, check_output
 from .io.atomic import atomic_write, remove_late
-from .io.chunked import LabelPlan, Region, cut, regions
-from .io.image import Legend
+from .io.chunked import Region, cut, regions
 from .io.opening import create_labels, reader_of
 from .io.zarr_store import is_zarr
 from .io.zarr_target import is_target
@@ -41,6 +39,7 @@ from .pixels import Pixels
 from .progress import Clock, Progress
 from .reading import Reading
 from .segmentation import FileLabels, FileSegmentation
+from .streamed_labels import label_plan
 
 # Bytes of pixels that a task reads: some hundred milliseconds of work, some times that memory.
 _TASK_BYTES = 2**25
@@ -299,10 +298,7 @@ def _write(
     """Label and write where the workers are; returns the pixels of each cluster."""
     image, first = stored.reading.images[0], rule.first_label
     n = image.n_pixels
-    legend = Legend(
-        model.palette(first), first == 1, label_names(model.names, first), image.geometry
-    )
-    plan = LabelPlan(image.grid, rule.dtype, legend, image, options.compression, options.pyramid)
+    plan = label_plan(image, model, first, options)
     beat = progress.heartbeat_at("labels")
     progress.report("labels", 0, n)
     with contextlib.ExitStack() as stack:

@@ -17,9 +17,10 @@ from .dask_points import DaskPoints, DaskRows, Pieces
 from .dask_survey import survey
 from .fitting import Fitted, Task, fit_clusters
 from .fitting_in_parts import Known, Parts, fit_in_parts
-from .foreground import foreground_of
+from .foreground import check_counted, foreground_of
 from .init_centers import Draws
 from .kernels.backend import Array, Points
+from .pixels import check_kept
 from .progress import Clock, Progress
 
 
@@ -58,21 +59,14 @@ def fit_source(
 ) -> DaskFit:
     """Find clusters of all pixels that take part."""
     tally = count(cluster, source, progress)
-    if tally.n == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    check_kept(tally.n)
+    check_counted(foreground, tally.pays)
     may_leave_out = source.may_leave_out or tally.may_leave_out or foreground is not None
     if tally.pays:
         return _of_counts(
             task, tally, may_leave_out, foreground, n_threads=n_threads, progress=progress,
             clock=clock,
         )  # fmt: skip
-    if foreground is not None:
-        raise ValueError(
-            f"foreground={foreground!r} needs the distinct values of the image, and there are too"
-            " many to be held; give a mask instead"
-        )
     n_left_out = tally.n_left_out
     del tally
     clock.stop("count")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .backends import backend_named
 from .dask_images import DaskImage
 from .kernels.backend import Array, FloatArray
-from .labelling import LabelsOf, by_distance, by_table, choose_start_label, label_type
+from .labelling import LabelsOf, by_distance, by_table, choose_start_label, stored_type
 from .matching import Forward
 from .pixels import Pixels
 
@@ -54,13 +54,12 @@ class LabelRule:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the labels, the smallest unsigned one."""
-        last = self.first_label + len(self.centers) - 1
-        return np.dtype(np.uint32 if last >= 2**16 else label_type(last))
+        return stored_type(self.first_label + len(self.centers) - 1)
 
     def label(self, pixels: Pixels) -> Array:
         """Labels on the grid of pixels, 0 for those left out."""
         if self.foreground is not None:
-            pixels = _brighter(pixels, self.foreground)
+            pixels = pixels.only(pixels.values[:, 0] >= self.foreground)
         if self.first_label == 0:
             choose_start_label(0, False, pixels.n_left_out)
         labels = np.empty(0, self.dtype)
@@ -81,14 +80,6 @@ class LabelRule:
         counter.add(values)
         counter.distinct()
         return by_table(counter, self.table.labels)
-
-
-def _brighter(pixels: Pixels, least: float) -> Pixels:
-    """Pixels of one channel from a value on."""
-    bright = pixels.values[:, 0] >= least
-    kept = np.ones(pixels.layout, bool) if pixels.kept is None else pixels.kept.copy()
-    kept[kept] = bright
-    return replace(pixels, values=pixels.values[bright], kept=kept)
 
 
 def lazy_labels(image: DaskImage, rule: LabelRule) -> Any:

@@ -13,9 +13,10 @@ from .dask_counting import count
 from .dask_images import Source
 from .dask_points import pieces_of
 from .dask_survey import survey
-from .foreground import check_foreground, foreground_of
+from .foreground import check_counted, check_foreground, foreground_of
 from .kernels.backend import Array
 from .matching import Profile, matched
+from .pixels import check_kept
 from .progress import Progress
 
 
@@ -65,10 +66,8 @@ def look(
         )
         return Seen(source.may_leave_out or bool(hides), n_passes=int(not known))
     tally = count(cluster, source, progress)
-    if tally.n == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    check_kept(tally.n)
+    check_counted(foreground, tally.pays)
     may_leave_out = source.may_leave_out or tally.may_leave_out or foreground is not None
     if tally.pays:
         assert tally.summary is not None
@@ -77,11 +76,6 @@ def look(
         threshold = None if foreground is None else float(values[dark, 0])
         fit = None if match is None else matched(match, values[dark:], weights[dark:], profile)
         return Seen(may_leave_out, threshold, fit, 1)
-    if foreground is not None:
-        raise ValueError(
-            f"foreground={foreground!r} needs the distinct values of the image, and there are too"
-            " many to be held; give a mask instead"
-        )
     _, sample = survey(cluster, pieces_of(source, cluster, held=False), source.grid, None)
     return Seen(may_leave_out, None, matched(match, sample, None, profile), 2)
 

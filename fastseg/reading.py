@@ -18,7 +18,7 @@ from .io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regi
 from .io.image import stored_value
 from .kernels.backend import Array
 from .memory import ENGINE_BYTES, MEBIBYTE, release_freed
-from .pixels import Pixels, both, those_kept
+from .pixels import Pixels, both, check_kept, those_kept
 from .progress import Progress
 
 T = TypeVar("T")
@@ -113,16 +113,12 @@ class Reading:
 
     def check_kept(self, n_kept: int) -> None:
         """Refuse to go on where no pixel takes part."""
-        if n_kept > 0:
-            return
         name = self.images[0].name
-        if self.skipped:
+        if n_kept == 0 and self.skipped:
             raise ValueError(
                 f"{name}: nothing of it can be read (for one, {next(iter(self.skipped))})"
             )
-        raise ValueError(
-            f"{name}: every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+        check_kept(n_kept, name)
 
     def chunks(
         self,

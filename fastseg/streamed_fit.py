@@ -13,7 +13,7 @@ from .arrays import check_magnitude
 from .color import ColorSpace
 from .fitting import Fitted, Task, fit_clusters
 from .fitting_in_parts import Known, draw_from_sample, fit_in_parts
-from .foreground import foreground_of
+from .foreground import check_counted, foreground_of
 from .kernels.backend import Array, Backend, Counter, FloatArray
 from .memory import MEBIBYTE, VALUE_BYTES
 from .progress import Clock, Progress
@@ -70,11 +70,7 @@ def fit_stream(
     clock.stop("count")
     if counted.weights is not None:
         return _of_counts(task, counted, reading, foreground, how, progress, clock)
-    if foreground is not None:
-        raise ValueError(
-            f"foreground={foreground!r} needs the distinct values of the image, and there are too"
-            " many to be held; give a mask instead"
-        )
+    check_counted(foreground, False)
     fitted, n_passes = _in_passes(task, counted, reading, pool, backend, progress, clock)
     return StreamFit(fitted, None, None, counted.n_left_out, 1 + n_passes)
 

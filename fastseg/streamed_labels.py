@@ -19,7 +19,7 @@ from .io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from .io.image import Legend
 from .io.opening import create_labels, writes_regions
 from .kernels.backend import Array, Backend
-from .labelling import LabelsOf, choose_start_label, label_type
+from .labelling import LabelsOf, choose_start_label, label_type, stored_type
 from .memory import MEBIBYTE
 from .model import Model
 from .model_file import model_text
@@ -66,6 +66,18 @@ def check_room(output: StrPath, n_most: int, reading: Reading) -> None:
         )
 
 
+def label_plan(
+    image: ChunkedImage, model: Model, first_label: int, options: FileOptions
+) -> LabelPlan:
+    """How the labels of an image are stored, and what they mean."""
+    legend = Legend(
+        model.palette(first_label), first_label == 1, label_names(model.names, first_label),
+        image.geometry,
+    )  # fmt: skip
+    dtype = stored_type(first_label + model.n_clusters - 1)
+    return LabelPlan(image.grid, dtype, legend, image, options.compression, options.pyramid)
+
+
 @dataclass(frozen=True)
 class Output:
     """Labels to be written: where, how, and what they mean."""
@@ -92,10 +104,7 @@ class Output:
         """
         image, model, first, options = reading.images[0], self.model, self.first_label, self.options
         last = first + model.n_clusters - 1
-        colors = model.palette(first)
-        legend = Legend(colors, first == 1, label_names(model.names, first), image.geometry)
-        dtype = np.dtype(np.uint32 if last >= 2**16 else label_type(last))
-        plan = LabelPlan(image.grid, dtype, legend, image, options.compression, options.pyramid)
+        plan = label_plan(image, model, first, options)
         tally = None if counts is not None else _Tally(self.backend, last, reading.n_threads)
         preview = None
         if options.preview is not None:
@@ -111,25 +120,23 @@ class Output:
             writer = stack.enter_context(
                 create_labels(self.path, plan, overwrite=options.overwrite)
             )
-            _Pass(writer, labels_of, first, dtype, tally, preview).run(reading, pool, progress)
+            _Pass(writer, labels_of, first, plan.dtype, tally, preview).run(reading, pool, progress)
             writer.finish(progress.tick("pyramid"), reading.n_threads)
             if tally is not None:
                 counts = tally.counts(first)
             assert counts is not None
             if preview is not None:
-                self._draw(preview, picture, colors, counts, image)
+                self._draw(preview, picture, counts, image)
             if saved is not None:
                 model.counts = counts
                 saved.write(model_text(model))
                 saved.flush()
         return counts
 
-    def _draw(
-        self, preview: Preview, file: BinaryIO, colors: Array, counts: Array, image: ChunkedImage
-    ) -> None:
+    def _draw(self, preview: Preview, file: BinaryIO, counts: Array, image: ChunkedImage) -> None:
         size = " x ".join(f"{n:,}" for n in reversed(image.grid))
         picture = preview.draw(
-            colors, self.model.value_range, counts, self.first_label,
+            self.model.palette(self.first_label), self.model.value_range, counts, self.first_label,
             os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
         )  # fmt: skip
         picture.save(file, format="PNG")

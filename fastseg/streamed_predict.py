@@ -12,7 +12,7 @@ import numpy as np
 
 from .dispatch import Choice, choose_backend
 from .file_options import DEFAULTS, FileOptions, Paths, opened, paths_of
-from .foreground import check_foreground, foreground_of
+from .foreground import check_counted, check_foreground, foreground_of
 from .io import StrPath, check_labels
 from .kernels.backend import Array, Problem
 from .labelling import LabelsOf, by_distance, by_table, label_values
@@ -163,12 +163,8 @@ def _look_first(
     counted = count_stream(reading, pool, choice.backend, progress)
     reading.check_kept(len(counted.values))
     dark, threshold, weights = 0, None, counted.weights
+    check_counted(foreground, weights is not None)
     if foreground is not None:
-        if weights is None:
-            raise ValueError(
-                f"foreground={foreground!r} needs the distinct values of the image, and there are"
-                " too many to be held; give a mask instead"
-            )
         dark = foreground_of(
             counted.values, weights, foreground, n_threads=reading.n_threads, progress=progress
         )
