@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .estimator import KMeans
+from .estimators.kmeans import KMeans
 from .kernels.backend import Array, FloatArray
 
 # The mark of scikit-learn for samples without a label.
