@@ -164,7 +164,7 @@ def _look_first(
     reading.check_kept(len(counted.values))
     dark, threshold, weights = 0, None, counted.weights
     check_counted(foreground, weights is not None)
-    if foreground is not None:
+    if foreground is not None and weights is not None:
         dark = foreground_of(
             counted.values, weights, foreground, n_threads=reading.n_threads, progress=progress
         )
