@@ -298,7 +298,7 @@ def check_refusal(entry, error, words):
     assert re.search(words, message), message
     argument = NAMES[entry]
     assert re.search(rf"\b{argument}\b|n_clusters|every pixel|initial centers", message), message
-    assert re.search(";|must|expected|does not match", message), message
+    assert re.search(";|must|expected|required|does not match", message), message
 
 
 def check_answer(entry, x, found):

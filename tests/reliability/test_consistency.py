@@ -68,11 +68,11 @@ def nearest(points, centers):
     return total.argmin(axis=1)
 
 
-def check_descent(seen):
+def check_descent(seen, slack):
     """Inertia of the iterations of each run never rises."""
     for before, after in pairwise(seen):
         if before[0] == after[0]:
-            assert after[1] <= before[1] * (1 + ROUNDING), seen
+            assert after[1] <= before[1] * (1 + ROUNDING) + slack, seen
 
 
 def check_means(points, weights, labels, centers, exact):
@@ -118,13 +118,12 @@ def check_rows(rng, most):
     np.testing.assert_array_equal(fitted.cluster_centers_, centers)
     np.testing.assert_array_equal(fitted.predict(points), labels)
     np.testing.assert_array_equal(labels, nearest(points, centers))
-    check_descent(seen)
     plain = np.ones(n) if weights is None else weights
     exact = inertia(points, plain, labels, centers)
-    size = float(plain @ (points.astype(np.float64) ** 2).sum(axis=1))
-    assert (
-        abs(Fraction(ours) - exact) <= ROUNDING * exact + Fraction(size) * Fraction(2**-53) ** 2 * n
-    )
+    # The mean of equal points may be another number than theirs, by half its last bit.
+    slack = float(plain @ (points.astype(np.float64) ** 2).sum(axis=1)) * n * 2.0**-104
+    check_descent(seen, slack)
+    assert abs(Fraction(ours) - exact) <= Fraction(ROUNDING) * exact + Fraction(slack)
     assert math.isclose(-fitted.score(points, sample_weight=weights), ours, rel_tol=ROUNDING)
     # Stopped before, they are the means of the labels of the iteration before.
     if tol == 0.0 and n_iter < max_iter:

@@ -9,7 +9,8 @@ import tifffile
 import zarr
 
 import fastseg
-from fastseg.io import read_image
+from fastseg.io import chunked, read_image
+from fastseg.kernels.cpu import bin_counter, color_counter, points, row_counter
 
 
 def images():
@@ -105,8 +106,19 @@ def _save_zarr(path, image, chunks):
     stored[:] = image
 
 
+def cut_anew(monkeypatch, rng, image):
+    """Other pieces: what is read and counted at once, and of integers what is summed up at once."""
+    monkeypatch.setattr(chunked.cut, "__defaults__", (int(2 ** rng.uniform(13, 22)),))
+    for module in (bin_counter, color_counter, row_counter):
+        monkeypatch.setattr(module, "CHUNK", 128 * int(2 ** rng.uniform(4, 12)))
+    if image.dtype.kind == "u":
+        monkeypatch.setattr(points, "_CHUNK_WORK", int(2 ** rng.uniform(15, 25)))
+        monkeypatch.setattr(points, "_MAX_CHUNK", 1024 * int(rng.integers(1, 100)))
+
+
+@pytest.mark.filterwarnings("ignore:.*before it converged")
 @pytest.mark.parametrize("name", IMAGES)
-def test_one_hash_for_each_image(name, times, tmp_path, figure):
+def test_one_hash_for_each_image(name, times, tmp_path, monkeypatch, figure):
     image, rng = IMAGES[name], np.random.default_rng(9)
     hardly = "hardly" in name or "16" in name
     # Sums of floats that hardly repeat are rounded, piece by piece.
@@ -115,12 +127,13 @@ def test_one_hash_for_each_image(name, times, tmp_path, figure):
     for i in range(n):
         n_threads = i % 16 + 1
         way = ways[i % len(ways)]
+        cut_anew(monkeypatch, rng, image)
         found.setdefault(way(image, rng, n_threads, hardly, tmp_path), []).append(
             (way.__name__, n_threads)
         )
     assert len(found) == 1, found
     figure(
         f"fits of {name}: 1 to 16 threads, all layouts"
-        + ("" if len(ways) == 1 else ", files and dask arrays of any tiles and chunks"),
+        + ("" if len(ways) == 1 else ", files and dask arrays in any tiles, pieces and chunks"),
         f"{n} fits, {len(found)} hash of labels and centres",
     )
