@@ -424,3 +424,53 @@ def test_every_cell_gives_the_right_answer_or_one_error(group, tmp_path, times, 
         f"{len(TYPES)} types x {len(LAYOUTS)} layouts x {len(CONTENTS)} contents of {group}",
         f"{counts[True]:,} right answers, {counts[False]:,} errors of one line, 0 of anything else",
     )
+
+
+SMALL = {"max_iter": np.int8(127), "tol": np.float32(0.5), "n_init": np.int8(2)}
+PLAIN = {"max_iter": 127, "tol": 0.5, "n_init": 2}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_numbers_of_numpy_are_those_of_python(lazy):
+    """Neither does int8 overflow, as 3 times 100 would, nor does float32 round."""
+    x = np.random.default_rng(0).random((600, 3))
+    given = dask.array.from_array(x, chunks=(350, 3)) if lazy else x
+    k, how, plain = np.int8(100), SMALL | {"random_state": np.uint8(3)}, PLAIN | {"random_state": 3}
+    found = fastseg.k_means(given, k, return_n_iter=True, **how)
+    expected = fastseg.k_means(given, 100, return_n_iter=True, **plain)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[3] == expected[3] > 1
+    if lazy:
+        return
+    image = x.reshape(20, 30, 3)
+    labels = fastseg.segment(image, k, **how).labels
+    np.testing.assert_array_equal(labels, fastseg.segment(image, 100, **plain).labels)
+    batches = fastseg.MiniBatchKMeans(k, batch_size=np.int8(99), **how).fit(x)
+    same = fastseg.MiniBatchKMeans(100, batch_size=99, **plain).fit(x)
+    np.testing.assert_array_equal(batches.labels_, same.labels_)
+    inertia = fastseg.scan(image, [k], **how).inertia
+    np.testing.assert_array_equal(inertia, fastseg.scan(image, [100], **plain).inertia)
+
+
+def test_values_that_hardly_differ_are_compared_with_centres_that_do():
+    image = np.array([[0.0, 1e-200], [5e-324, 0.0]])
+    fitted = fastseg.segment(np.array([[0.0, 1.0], [2.0, 9.0]]), 2)
+    assert fitted.predict(image).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match=r"image spans only 1e-200, .*; multiply it"):
+        fastseg.segment(image, 2)
+
+
+def test_numbers_that_a_type_cannot_hold():
+    image = np.array([[0.0, 1.0], [2.0, 9.0]], np.float32)
+    assert fastseg.segment(image, 2, nodata=1e300).counts.sum() == 4
+    model = fastseg.segment(image, 2)
+    with pytest.raises(ValueError, match=r"lies up to 1e\+100 from .* float32 cannot hold; divide"):
+        fastseg.distance_map(np.full((2, 2), 1e100), model)
+
+
+@pytest.mark.parametrize("name", ["method", "color_space"])
+def test_choices_that_are_no_words(name):
+    with pytest.raises(
+        ValueError, match=f"{name} must be one of 'auto|{name} must be one of 'rgb'"
+    ):
+        fastseg.segment(FLOATS, 2, **{name: np.array([1, 2])})
