@@ -61,8 +61,9 @@ def as_array(values: Any, name: str) -> Array:
         If values are masked, or it has no shape.
     """
     if isinstance(values, np.ma.MaskedArray) and not values.dtype.names and np.ma.is_masked(values):
+        n_masked = int(np.ma.getmaskarray(values).sum())
         raise ValueError(
-            f"{name} has {np.ma.count_masked(values)} masked values, which cannot be left out here;"
+            f"{name} has {n_masked} masked values, which cannot be left out here;"
             f" give the rest alone, or {name}.filled(value)"
         )
     try:

@@ -260,7 +260,9 @@ class MiniBatchKMeans(BaseKMeans):
             batch_size,
             self._checked_init_size(batch_size, len(rows)),
             n_init,
-            *map(plain, (self.max_iter, self.tol, self.max_no_improvement)),
+            plain(self.max_iter),
+            plain(self.tol),
+            plain(self.max_no_improvement),
             plain(self.reassignment_ratio),
         )
         return init, plan
