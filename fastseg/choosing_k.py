@@ -17,7 +17,7 @@ from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .kernels.backend import FloatArray, Problem
 from .methods import DEFAULT_INIT
-from .parameters import check_parameters
+from .parameters import check_parameters, plain
 from .pictures.drawing import check_plot, new_figure, require_matplotlib, save_figure
 from .pixels import as_pixels
 from .progress import Callback, Progress
@@ -220,6 +220,7 @@ def scan(
     in Statistics 3, 1974.
     """
     ks = _as_ks(n_clusters)
+    n_init, max_iter, tol = map(plain, (n_init, max_iter, tol))
     check_named_init(init)
     progress = Progress(callback)
     check_standardize(standardize, color_space)

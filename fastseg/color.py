@@ -106,7 +106,7 @@ def color_space(name: Any, dtype: np.dtype[Any], n_channels: int) -> ColorSpace:
     ValueError
         If there is no such space, or it is not for such images.
     """
-    if name not in COLOR_SPACES:
+    if not isinstance(name, str) or name not in COLOR_SPACES:
         listed = ", ".join(repr(c) for c in COLOR_SPACES)
         raise ValueError(f"color_space must be one of {listed}, got {name!r}")
     if name == "rgb":

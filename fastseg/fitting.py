@@ -22,7 +22,7 @@ from .methods import (
     mean_values,
     measure,
 )
-from .parameters import Init, check_parameters
+from .parameters import Init, check_parameters, plain
 from .progress import Clock, Progress
 from .resident import value_range
 from .standardizing import Standardized, check_standardize, moments
@@ -47,6 +47,10 @@ class Asked:
     names: Any = None
     keep_profile: bool = False
     prototypes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_clusters", "n_init", "max_iter", "tol", "prototypes"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def check(self) -> None:
         """Refuse what can be refused before anything is read."""

@@ -159,14 +159,26 @@ def pixel_distances(
     forward: Callable[[Array], Array],
     progress: Progress,
 ) -> Array:
-    """Distances (n,) float32 of pixels to the centres of their labels."""
+    """Distances (n,) float32 of pixels to the centres of their labels.
+
+    Raises
+    ------
+    ValueError
+        If they are beyond float32.
+    """
     n = len(pixels.values)
     tick = progress.tick("distances")
     distances = np.empty(n, np.float32)
     for start in range(0, n, _BLOCK):
         block = slice(start, min(start + _BLOCK, n))
         away = forward(pixels.values[block]) - centers[labels[block] - np.intp(first_label)]
-        distances[block] = np.sqrt((away**2).sum(axis=1))
+        found = np.sqrt((away**2).sum(axis=1))
+        if found.max() > np.finfo(np.float32).max:
+            raise ValueError(
+                f"image lies up to {found.max():g} from the centres, which float32 cannot hold;"
+                " divide it by its largest value"
+            )
+        distances[block] = found
         if tick is not None:
             tick(block.stop, n)
     return distances

@@ -62,7 +62,7 @@ def choose_method(
     ValueError
         If there is no such method, or it is not for this image or these parameters.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         listed = ", ".join(repr(m) for m in METHODS)
         raise ValueError(f"method must be one of {listed}, got {method!r}")
     asked = [] if isinstance(lloyd["init"], DefaultInit) else ["init"]

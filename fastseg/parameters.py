@@ -15,6 +15,11 @@ from .kernels.backend import Array, FloatArray
 Init = str | Array | Callable[..., Any]
 
 
+def plain(value: Any) -> Any:
+    """Value, a number of NumPy's as Python's: int8 overflows, and float32 rounds what it meets."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def check_parameters(
     n_clusters: Any,
     init: Any,

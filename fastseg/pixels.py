@@ -298,7 +298,8 @@ def _differs_from(
         raise TypeError(f"nodata must be a number, got {nodata!r}")
     if dtype.kind == "f":
         # As the image's own type rounds it: 0.1 is another number in float32.
-        nodata = dtype.newbyteorder("=").type(nodata)
+        with np.errstate(over="ignore"):
+            nodata = dtype.newbyteorder("=").type(nodata)
     differs = np.zeros(len(values), bool)
     for f, channel in enumerate(values.T):
         differs |= channel != stored_value(nodata, scale, f, dtype)

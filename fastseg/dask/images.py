@@ -142,7 +142,7 @@ def check_rows(X: Any) -> Any:
             " reshape(-1, 1) makes one feature of a vector"
         )
     if 0 in X.shape:
-        raise ValueError(f"X is empty, its shape is {X.shape}")
+        raise ValueError(f"X is empty, its shape is {X.shape}; give at least one point")
     native(np.empty((0, 1), X.dtype), "X")
     return X.rechunk({1: -1})
 

@@ -34,7 +34,14 @@ class Pieces:
     hold, one at least; ``low`` and ``high`` (channels,) are their extremes.
     """
 
-    def __init__(self, source: Source, cluster: Cluster, n_threads: int, tick: Tick | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        cluster: Cluster,
+        n_threads: int,
+        tick: Tick | None,
+        name: str = "image",
+    ) -> None:
         self.cluster = cluster
         self.n_threads = n_threads
         needed = source.n_pixels * (source.n_channels * source.stored.itemsize + _EXTRA_BYTES)
@@ -47,7 +54,7 @@ class Pieces:
         if filled:
             self.low = np.min([found[i][1] for i in filled], axis=0)
             self.high = np.max([found[i][2] for i in filled], axis=0)
-            check_magnitude(np.stack([self.low, self.high]), "image")
+            check_magnitude(np.stack([self.low, self.high]), name)
 
 
 def pieces_of(source: Source, cluster: Cluster, *, held: bool) -> list[Part]:

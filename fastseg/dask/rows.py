@@ -62,7 +62,7 @@ def fit_dask_rows(
 
 def _from_rows(source: Source, cluster: Cluster, n_threads: int | None, tick: Tick | None) -> Draws:
     """Draw starts from all rows in their order."""
-    points = DaskPoints(Pieces(source, cluster, n_threads or 1, tick), ColorSpace("rgb"))
+    points = DaskPoints(Pieces(source, cluster, n_threads or 1, tick, "X"), ColorSpace("rgb"))
     return Draws(DaskRows(points), None, points)
 
 

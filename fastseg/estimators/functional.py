@@ -12,7 +12,7 @@ from ..arrays import as_points, as_weights, check_magnitude, is_lazy
 from ..dispatch import choose_backend
 from ..init_centers import Draws
 from ..kernels.backend import FloatArray, Problem
-from ..parameters import check_parameters
+from ..parameters import check_parameters, plain
 from ..progress import Callback, Progress
 from ..resident import empty_beside, rows_there
 from ..solver import Run, fit_points, warn_of
@@ -42,6 +42,7 @@ def fit_rows(
 
     Starts are drawn from the rows in their order, as scikit-learn draws them.
     """
+    n_clusters, options = plain(n_clusters), {name: plain(o) for name, o in options.items()}
     chosen = choose_backend(Problem.of(values, n_clusters), backend).backend
     summary = None
     # Sums of integers are exact in any order; those of floats would differ in the last bits.
@@ -202,6 +203,7 @@ def fit_dask(X: Any, n_clusters: int, sample_weight: Any, **options: Any) -> Run
             "sample_weight is not for dask arrays; leave it out, or use X.compute() where it fits"
             " into memory"
         )
+    n_clusters, options = plain(n_clusters), {name: plain(o) for name, o in options.items()}
     n, d = check_rows(X).shape
     init, n_init = check_parameters(
         n_clusters, options["init"], options["n_init"], options["max_iter"], options["tol"], d,

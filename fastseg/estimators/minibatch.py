@@ -13,7 +13,7 @@ from ..arrays import as_weights
 from ..init_centers import Generator, check_random_state
 from ..kernels.backend import Array, Backend, FloatArray
 from ..minibatch import Plan, Put, RowDraws, RunningMeans, draw_start, fit_batches, label_rows
-from ..parameters import Init, check_parameters
+from ..parameters import Init, check_parameters, plain
 from ..progress import Progress
 from .base import BaseKMeans
 
@@ -153,11 +153,11 @@ class MiniBatchKMeans(BaseKMeans):
             return self._keep_sparse(rows, self._fit_sparse(rows, sample_weight))
         init, plan = self._plan(rows)
         weights = as_weights(sample_weight, rows)
-        backend = self._backend_for(rows, self.n_clusters, plan.batch_size)
+        backend = self._backend_for(rows, int(self.n_clusters), plan.batch_size)
         fit = fit_batches(
             rows,
             weights,
-            self.n_clusters,
+            int(self.n_clusters),
             init=init,
             plan=plan,
             random_state=self.random_state,
@@ -209,7 +209,7 @@ class MiniBatchKMeans(BaseKMeans):
         if sparse:
             rows = rows.toarray()
         weights = as_weights(sample_weight, rows)
-        backend = self._backend_for(rows, self.n_clusters)
+        backend = self._backend_for(rows, int(self.n_clusters))
         generator = vars(self).get("_generator") or check_random_state(self.random_state)
         progress = self._progress()
         if begun:
@@ -218,7 +218,7 @@ class MiniBatchKMeans(BaseKMeans):
         else:
             init, plan = self._plan(rows)
             draws, put = RowDraws(rows, weights, generator), self._putter(backend)
-            start = draw_start(draws, self.n_clusters, init, plan.init_size, put, progress)
+            start = draw_start(draws, int(self.n_clusters), init, plan.init_size, put, progress)
             means, batch_size = RunningMeans(start), plan.batch_size
         points = self._putter(backend)(rows, weights)
         means.step(rows, points, batch_size, self.reassignment_ratio, generator, progress)
@@ -260,28 +260,28 @@ class MiniBatchKMeans(BaseKMeans):
             batch_size,
             self._checked_init_size(batch_size, len(rows)),
             n_init,
-            self.max_iter,
-            self.tol,
-            self.max_no_improvement,
-            self.reassignment_ratio,
+            plain(self.max_iter),
+            plain(self.tol),
+            plain(self.max_no_improvement),
+            plain(self.reassignment_ratio),
         )
         return init, plan
 
     def _checked_init_size(self, batch_size: int, n_rows: int) -> int:
-        size = self.init_size
+        size, k = self.init_size, int(self.n_clusters)
         if size is None:
             size = 3 * batch_size
-            if size < self.n_clusters:
-                size = 3 * self.n_clusters
+            if size < k:
+                size = 3 * k
             return min(size, n_rows)
-        if size < self.n_clusters:
+        if size < k:
             warnings.warn(
-                f"init_size={size} should be larger than n_clusters={self.n_clusters}. Setting it"
+                f"init_size={size} should be larger than n_clusters={k}. Setting it"
                 " to min(3*n_clusters, n_samples)",
                 RuntimeWarning,
                 stacklevel=4,
             )
-            size = 3 * self.n_clusters
+            size = 3 * k
         return min(int(size), n_rows)
 
     def _keep(self, means: RunningMeans, n_steps: int, backend: Backend) -> None:
