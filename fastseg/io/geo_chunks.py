@@ -27,9 +27,14 @@ from .chunked import (
     refuse_parts,
 )
 from .combined import chosen_scale
+from .failures import words_of
 from .image import Scale
+from .tiff import check_samples, is_tiff
 from .tiff_place import can_hold, place_tags
 from .tiff_writer import TiffPlace
+
+# GDAL reads one after the other of them, each as slowly as all of them are many.
+_MOST_BANDS = 4096
 
 # GDAL would keep a twentieth of the memory for blocks that nobody asks for twice, and decode
 # JPEG 2000 in threads of its own, which print their errors.
@@ -66,6 +71,8 @@ class GeoChunks(ChunkedImage):
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._level = self._checked(level)
+        if is_tiff(path):
+            check_samples(path)
         with self._dataset() as dataset:
             _check_kind(path, dataset)
             kinds = [kind.name for kind in dataset.colorinterp]
@@ -74,10 +81,9 @@ class GeoChunks(ChunkedImage):
             self._colors = _palette(dataset) if kinds[0] == "palette" else None
             self._masked = _is_masked(rasterio, dataset)
             bands = [band - 1 for band in self._bands]
-            stored = np.result_type(*(dataset.dtypes[i] for i in bands))
-            self._nodatas = [
-                _usable(dataset.nodatavals[i], np.dtype(dataset.dtypes[i])) for i in bands
-            ]
+            nodatas, dtypes = dataset.nodatavals, dataset.dtypes  # each call asks every band
+            stored = np.result_type(*{dtypes[i] for i in bands})
+            self._nodatas = [_usable(nodatas[i], np.dtype(dtypes[i])) for i in bands]
             scale, notes = _scale(dataset, bands)
             grid = (dataset.height, dataset.width)
             block = tuple(min(b, n) for b, n in zip(dataset.block_shapes[0], grid, strict=True))
@@ -212,13 +218,18 @@ def _words(error: BaseException) -> str:
     """What GDAL says, which stands in the cause."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())
+    return words_of(error)
 
 
 def _check_kind(path: str, dataset: Any) -> None:
     if dataset.count == 0:
         names = ", ".join(dataset.subdatasets[:5])
         raise ValueError(f"{path}: holds no bands" + (f"; give one of {names}" if names else ""))
+    if dataset.count > _MOST_BANDS:
+        raise ValueError(
+            f"{path}: holds {dataset.count:,} bands, and no more than {_MOST_BANDS:,} are read; the"
+            " file is damaged, or write some of them to a file of their own"
+        )
     kinds = {np.dtype(each).kind for each in dataset.dtypes}
     if not kinds <= set("uif"):
         listed = ", ".join(sorted(set(dataset.dtypes)))
@@ -251,8 +262,8 @@ def _usable(value: float | None, dtype: np.dtype[Any]) -> float | None:
 
 def _scale(dataset: Any, bands: list[int]) -> tuple[Scale | None, tuple[str, ...]]:
     """Slope and intercept of each band, and a note where they are left aside."""
-    slopes = np.array([dataset.scales[i] for i in bands], np.float64)
-    intercepts = np.array([dataset.offsets[i] for i in bands], np.float64)
+    slopes = np.array(dataset.scales, np.float64)[bands]
+    intercepts = np.array(dataset.offsets, np.float64)[bands]
     if (slopes == 1).all() and (intercepts == 0).all():
         return None, ()
     if not np.isfinite([slopes, intercepts]).all() or (slopes <= abs(intercepts) / 2**36).any():

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import suffix_of
+from .failures import words_of
 from .image import Geometry, Image, Legend
 
 _here = threading.local()
@@ -45,6 +46,11 @@ def read(path: str, max_pixels: int | None) -> Image:
         stored = _without_single_axes(volume.dataobj.get_unscaled())
         while stream is not None and stream.read(1 << 20):  # to the checksum at the end
             pass
+    if not np.isfinite(volume.affine).all():
+        raise ValueError(
+            f"{path}: its header places the voxels nowhere (the affine is not finite); mend the"
+            " header"
+        )
     if stored.dtype.kind not in "buif":
         raise ValueError(f"{path}: holds {stored.dtype} values; integers or floats are expected")
     if not 2 <= stored.ndim <= 4:
@@ -113,7 +119,7 @@ def _failures(path: str) -> Iterator[None]:
     except EOFError as error:
         raise ValueError(f"{path}: the file is truncated; get a fresh copy") from error
     except Exception as error:
-        words = " ".join(str(error).split())
+        words = words_of(error)
         if words.startswith(path):
             raise
         raise ValueError(f"{path}: the volume cannot be read ({words})") from error

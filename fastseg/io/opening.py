@@ -31,6 +31,7 @@ from .chunked import (
     refuse_parts,
 )
 from .combined import StackedImage, WholeImage
+from .failures import reading
 from .tiff import is_tiff
 from .tiff_place import is_georeferenced
 from .zarr_store import is_zarr
@@ -145,13 +146,15 @@ def open_one(name: str, part: Part = _WHOLE, max_pixels: int | None = None) -> C
         whole = _module("raster") if module == "tiff_chunks" else None
         if whole is None or (part.series, part.level, part.pages) != (None, None, None):
             raise
-        return WholeImage(name, whole.read(name, max_pixels))
+        with reading(name):
+            return WholeImage(name, whole.read(name, max_pixels))
 
 
 def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
     """Open a file by the module of a format, of no more pixels than are allowed."""
     with contextlib.ExitStack() as opened:
-        image: ChunkedImage = opened.enter_context(_module(module).open_chunks(name, part))
+        with reading(name):
+            image: ChunkedImage = opened.enter_context(_module(module).open_chunks(name, part))
         if max_pixels is not None and module != "npy":
             from .pillow_state import check_size
 

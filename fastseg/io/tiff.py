@@ -146,6 +146,19 @@ def read_header(path: str) -> Header:
     )
 
 
+def check_samples(path: str) -> None:
+    """Refuse a file that gives a pixel another number of values than it gives bits for.
+
+    GDAL then tells of pixels that it has not read.
+    """
+    header = read_header(path)
+    if len(header.bits) not in (1, header.samples):
+        raise ValueError(
+            f"{path}: the file is damaged (a pixel has {header.samples} values, and bits are given"
+            f" for {len(header.bits)}); get a fresh copy"
+        )
+
+
 def check_directories(path: str) -> None:
     """Refuse a file that ends before its directories do, or before what the first points at."""
     size = os.path.getsize(path)
@@ -203,7 +216,7 @@ def _directory(
         if len(seen) > 1:
             continue
         for tag, kind, count, value in struct.iter_unpack(entry_format, entries):
-            if tag in _WANTED and kind in _TYPES and count:
+            if tag in _WANTED and kind in _TYPES and count and (kind == 2) == (tag == _DESCRIPTION):
                 tags[tag] = _values(file, f"{order}{count}{_TYPES[kind]}", order, value)
     return tags, len(seen)
 

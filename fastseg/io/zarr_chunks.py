@@ -23,8 +23,9 @@ from .chunked import (
     refuse_parts,
     shape_of,
 )
+from .failures import reading, words_of
 from .image import auto_axis
-from .ome_zarr import Multiscale, multiscales
+from .ome_zarr import Multiscale, multiscales, own_attributes
 from .zarr_store import (
     arrays_in,
     attributes_of,
@@ -74,7 +75,7 @@ def open_chunks(path: str, part: Part) -> ZarrChunks:
     if is_array(path):
         return _open_array(path, part)
     attributes = attributes_of(path)
-    if "plate" in attributes.get("ome", attributes):
+    if "plate" in own_attributes(path, attributes):
         raise ValueError(
             f"{path}: is a plate of many images; give one of them, such as {path}/A/1/0"
         )
@@ -98,7 +99,7 @@ def open_chunks(path: str, part: Part) -> ZarrChunks:
 
 def _n_series(path: str, attributes: dict[str, Any]) -> int:
     """Number of images in a group that bioformats2raw made: folders 0, 1, …"""
-    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+    if "bioformats2raw.layout" not in own_attributes(path, attributes):
         return 0
     n = 0
     while is_zarr(os.path.join(path, str(n))):
@@ -207,13 +208,14 @@ class ZarrChunks(ChunkedImage):
         index: list[Any] = [slice(0, n) for n in self._array.shape]
         for axis, part in zip(self._kept, region, strict=True):
             index[axis] = part
-        try:
-            self._check_lengths(index)
-            values = self._values(index)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise self._damaged(index, error) from error
+        with reading(self.name):
+            try:
+                self._check_lengths(index)
+                values = self._values(index)
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise self._damaged(index, error) from error
         if self._channel is not None:
             values = np.moveaxis(values, self._channel, -1)
         values = values.reshape(*shape_of(region), self.n_channels)
@@ -263,7 +265,7 @@ class ZarrChunks(ChunkedImage):
         kind = "shard" if self._array.shards else "chunk"
         return DamagedBlock(
             f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be read"
-            f" ({' '.join(str(error).split())}); get a fresh copy"
+            f" ({words_of(error)}); get a fresh copy"
         )
 
 
