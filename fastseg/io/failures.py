@@ -7,9 +7,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 
+from ..memory import MEBIBYTE, free_memory
+
 # Packages that warn of what they read all the same, or raise themselves.
 _WARNING = r"(PIL|nibabel|pydicom|zarr|numcodecs|tifffile|imagecodecs|rasterio|openslide|numpy)\b"
 _MOST_WORDS = 300
+# Bytes that are taken without a look at what is free, which is slow.
+_ALWAYS = 64 * MEBIBYTE
 
 
 def words_of(error: BaseException) -> str:
@@ -46,6 +50,22 @@ def reading(path: str) -> Iterator[None]:
             raise ValueError(
                 f"{path}: cannot be read, it is damaged or of an unknown kind ({words_of(error)})"
             ) from error
+
+
+def check_memory(path: str, n_bytes: int, what: str, fix: str) -> None:
+    """Refuse to take more memory than is free, before it is taken.
+
+    Raises
+    ------
+    ValueError
+        With what needs it, and the fix.
+    """
+    free = free_memory() if n_bytes > _ALWAYS else None
+    if free is not None and n_bytes > free:
+        raise ValueError(
+            f"{path}: {what} {n_bytes / MEBIBYTE:,.0f} MiB of memory, and {free / MEBIBYTE:,.0f}"
+            f" MiB are free; {fix}"
+        )
 
 
 class _Quiet:

@@ -106,10 +106,14 @@ def _multiscale(own: dict[str, Any], found: dict[str, Any]) -> Multiscale:
         lists = [values for values in each.values() if isinstance(values, list)]
         if any(len(values) != len(axes) for values in lists):
             raise ValueError(f"{each} does not fit {len(axes)} axes")
+    paths = tuple(str(each["path"]) for each in datasets)
+    for path in paths:
+        if not path or {"", ".", ".."} & set(path.replace("\\", "/").split("/")) or ":" in path:
+            raise ValueError(f"the path {path!r} leads out of the image")
     return Multiscale(
         version,
         tuple(axes),
-        tuple(str(each["path"]) for each in datasets),
+        paths,
         transforms,
         list(found.get("coordinateTransformations", ())),
     )

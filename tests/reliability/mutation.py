@@ -136,7 +136,7 @@ def tiff(rng: random.Random, data: bytes) -> bytes:
             first = at + struct.calcsize(order + counted)
             places += [first + i * step for i in range(min(n, 100))]
             (at,) = struct.unpack_from(order + offset, data, first + n * step)
-        except struct.error:
+        except (struct.error, OverflowError):
             break
         if not at:
             break
