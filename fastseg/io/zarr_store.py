@@ -79,7 +79,7 @@ def open_array(path: str) -> Any:
         for shape in (array.chunks, array.shards or array.chunks, (max(array.shape, default=0),)):
             # Beyond, sizes in bytes overflow, and what was never written would be read.
             if math.prod(shape) * np.dtype(array.dtype).itemsize >= _MOST_BYTES:
-                raise ValueError(f"sizes of {words_of(ValueError(shape))} are absurd")
+                raise ValueError("its sizes are absurd")
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
         return array

@@ -112,6 +112,7 @@ class Reader:
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)
         began, answered, fault = time.process_time(), False, None
         self._watch.reading = True
+        self._watch.computing = self._kind == "model"
         try:
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
@@ -149,7 +150,6 @@ class Reader:
         if number % _CLI_EVERY == 0 and usual:
             self._watch.computing = True
             judge_program(self._kind, path)
-            self._watch.computing = False
         return answered
 
     def _noticed(self) -> str | None:
