@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from os import PathLike
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 from .class_names import check_names
 from .color import color_space as find_color_space
 from .io.atomic import atomic_write
+from .io.failures import words_of
 from .matching import profile_from
 from .standardizing import moments_from
 
 _FORMAT = "fastseg-model"
 _VERSION = 1
+_MOST_BYTES = 2**28
 _PLAIN = (
     "n_clusters", "n_channels", "dtype", "color_space", "method", "channel_axis", "axis_rule",
     "start_label", "fixed_start", "inertia", "n_iter", "converged",
@@ -47,11 +50,19 @@ def model_text(model: Any) -> bytes:
 
 def read_model(path: str | PathLike[str]) -> dict[str, Any]:
     """Fields of a `Model` that `write_model` wrote, or ValueError."""
+    size = os.path.getsize(path)
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"{path} is not a fastseg model: it has {size:,} bytes, and a model at most"
+            f" {_MOST_BYTES:,}"
+        )
     try:
         with open(path, encoding="utf-8") as file:
             fields = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a fastseg model: it is no JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not a fastseg model: it is no JSON ({words_of(error)})"
+        ) from None
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
         raise ValueError(f"{path} is not a fastseg model")
     if fields.get("version") != _VERSION:
@@ -62,7 +73,7 @@ def read_model(path: str | PathLike[str]) -> dict[str, Any]:
     try:
         return _checked(fields)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        what = f"no {words_of(error)}" if isinstance(error, KeyError) else words_of(error)
         raise ValueError(f"{path} is a damaged fastseg model: {what}") from None
 
 
@@ -86,6 +97,8 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     for name, word in (("axis_rule", "auto"), ("channel_axis", None)):
         if not isinstance(fields[name], (int, type(None))) and fields[name] != word:
             raise ValueError(f"its {name} is {fields[name]!r}")
+    if not 0 <= float(fields["inertia"]) < np.inf:
+        raise ValueError(f"its inertia is {fields['inertia']!r:.60}")
     if (counts < 0).any():
         raise ValueError("its counts are negative")
     if np.dtype(fields["dtype"]).kind not in "biuf":

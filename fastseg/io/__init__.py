@@ -121,9 +121,8 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
     name = os.fspath(path)
     suffix = suffix_of(name)
     if os.path.isdir(name):
-        kind = "pieces" if suffix == ".zarr" or _module("zarr_store").is_zarr(name) else "dicom"
-        series: Image = _module(kind).read(name, max_pixels)
-        return series
+        is_zarr = suffix == ".zarr" or _module("zarr_store").is_zarr(name)
+        return _read("pieces" if is_zarr else "dicom", name, max_pixels)
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name}: no such file")
     if suffix not in READERS:
@@ -133,10 +132,15 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
         raise PermissionError(f"{name}: no permission to read the file")
     if os.path.getsize(name) == 0:
         raise ValueError(f"{name}: the file is empty")
-    module = READERS[suffix]
-    if module == "raster" and _module("tiff_place").is_georeferenced(name):
-        module = "pieces"
-    image: Image = _module(module).read(name, max_pixels)
+    placed = READERS[suffix] == "raster" and _module("tiff_place").is_georeferenced(name)
+    return _read("pieces" if placed else READERS[suffix], name, max_pixels)
+
+
+def _read(module: str, name: str, max_pixels: int | None) -> Image:
+    with _module("failures").reading(name):
+        image: Image = _module(module).read(name, max_pixels)
+    if image.pixels.size == 0:
+        raise ValueError(f"{name}: the image is empty (its shape is {image.pixels.shape})")
     return image
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from .channels import check_grid, stacked_scale
 from .chunked import ChunkedImage, Region, cut, regions
+from .failures import check_memory
 from .image import Image, Scale, stored_value
 
 
@@ -29,14 +31,16 @@ def read_whole(image: ChunkedImage, max_pixels: int | None = None) -> Image:
         return image.image
     check_size(image.name, image.grid, max_pixels)
     hides = image.may_hide or image.nodata is not None
-    try:
-        values = np.empty((*image.grid, image.n_channels), image.dtype)
-        valid = np.ones(image.grid, bool) if hides else None
-    except MemoryError as error:
-        raise ValueError(
-            f"{image.name}: its {image.n_pixels:,} pixels are more than there is memory for; read"
-            " it in pieces (in Python: fastseg.segment_file)"
-        ) from error
+    check_memory(
+        image.name, image.n_pixels * (image.pixel_bytes + hides), f"its {image.n_pixels:,} pixels"
+        " take", "read it in pieces (in Python: fastseg.segment_file)",
+    )  # fmt: skip
+    check_memory(
+        image.name, math.prod(image.block) * image.pixel_bytes, "what is decoded at once takes",
+        "store it in smaller tiles",
+    )  # fmt: skip
+    values = np.empty((*image.grid, image.n_channels), image.dtype)
+    valid = np.ones(image.grid, bool) if hides else None
     nothing = _stored_nodata(image)
     step = cut(image.grid, (1,) * len(image.grid), image.block, image.pixel_bytes)
     for region in regions(image.grid, step):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .failures import words_of
 from .image import Geometry, Image
 
 _MAGIC = b"DICM"
@@ -41,7 +42,7 @@ def read(path: str, max_pixels: int | None) -> Image:
             for name in names
         ]
     except Exception as error:
-        raise ValueError(f"{path}: a DICOM file cannot be read ({error})") from error
+        raise ValueError(f"{path}: a DICOM file cannot be read ({words_of(error)})") from error
     slices = _one_series(path, [(name, h) for name, h in headers if "Rows" in h])
     slices, affine = _placed(path, slices)
     first = slices[0][1]
@@ -159,8 +160,7 @@ def _pixels(pydicom: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = pydicom.dcmread(name).pixel_array
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name}: its pixels cannot be read ({reason})") from error
+        raise ValueError(f"{name}: its pixels cannot be read ({words_of(error)})") from error
     if pixels.shape != shape:
         raise ValueError(f"{name}: holds {pixels.shape} pixels where its header says {shape}")
     return pixels

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import suffix_of
 from .chunked import (
     ChunkedImage,
     DamagedBlock,
@@ -27,13 +29,27 @@ from .chunked import (
     refuse_parts,
 )
 from .combined import chosen_scale
+from .failures import words_of
 from .image import Scale
+from .tiff import check_segments_told, is_tiff
 from .tiff_place import can_hold, place_tags
 from .tiff_writer import TiffPlace
+
+# GDAL reads one after the other of them, each as slowly as all of them are many.
+_MOST_BANDS = 4096
+_MOST_TEXT = 2**26  # characters of a VRT
 
 # GDAL would keep a twentieth of the memory for blocks that nobody asks for twice, and decode
 # JPEG 2000 in threads of its own, which print their errors.
 _SETTINGS = {"GDAL_CACHEMAX": 64 * 2**20, "GDAL_NUM_THREADS": 1}
+# A VRT may name files anywhere: none is fetched from a network.
+_SETTINGS |= {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
+_DRIVERS = {".vrt": "VRT", ".jp2": "JP2OpenJPEG"}
+_REMOTE = re.compile(
+    r"<Source(?:Filename|Dataset)[^>]*>\s*((?:&lt;|<!\[CDATA\[|https?:|ftp:|w[mc]t?s:|/vsi(?!zip|tar|gz))"
+    r"[^<]*)",
+    re.IGNORECASE,
+)
 
 
 def open_chunks(path: str, part: Part) -> GeoChunks:
@@ -66,6 +82,10 @@ class GeoChunks(ChunkedImage):
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._level = self._checked(level)
+        if is_tiff(path):
+            check_segments_told(path)
+        elif suffix_of(path) == ".vrt":
+            _check_sources(path)
         with self._dataset() as dataset:
             _check_kind(path, dataset)
             kinds = [kind.name for kind in dataset.colorinterp]
@@ -74,10 +94,9 @@ class GeoChunks(ChunkedImage):
             self._colors = _palette(dataset) if kinds[0] == "palette" else None
             self._masked = _is_masked(rasterio, dataset)
             bands = [band - 1 for band in self._bands]
-            stored = np.result_type(*(dataset.dtypes[i] for i in bands))
-            self._nodatas = [
-                _usable(dataset.nodatavals[i], np.dtype(dataset.dtypes[i])) for i in bands
-            ]
+            nodatas, dtypes = dataset.nodatavals, dataset.dtypes  # each call asks every band
+            stored = np.result_type(*{dtypes[i] for i in bands})
+            self._nodatas = [_usable(nodatas[i], np.dtype(dtypes[i])) for i in bands]
             scale, notes = _scale(dataset, bands)
             grid = (dataset.height, dataset.width)
             block = tuple(min(b, n) for b, n in zip(dataset.block_shapes[0], grid, strict=True))
@@ -124,9 +143,10 @@ class GeoChunks(ChunkedImage):
 
     def _open(self) -> Any:
         more = {} if self._level is None else {"overview_level": self._level}
+        driver = _DRIVERS.get(suffix_of(self._path), "GTiff")
         with self._lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", self._rasterio.errors.NotGeoreferencedWarning)
-            return self._rasterio.open(self._path, **more)
+            return self._rasterio.open(self._path, driver=driver, **more)
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -212,18 +232,35 @@ def _words(error: BaseException) -> str:
     """What GDAL says, which stands in the cause."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())
+    return words_of(error)
+
+
+def _check_sources(path: str) -> None:
+    """Refuse what would be fetched from a network."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        found = _REMOTE.search(file.read(_MOST_TEXT))
+    if found:
+        raise ValueError(
+            f"{path}: names {words_of(ValueError(found[1]))}, and nothing is fetched from a"
+            " network; download it, and name the file"
+        )
 
 
 def _check_kind(path: str, dataset: Any) -> None:
     if dataset.count == 0:
         names = ", ".join(dataset.subdatasets[:5])
         raise ValueError(f"{path}: holds no bands" + (f"; give one of {names}" if names else ""))
+    if dataset.count > _MOST_BANDS:
+        raise ValueError(
+            f"{path}: holds {dataset.count:,} bands, and no more than {_MOST_BANDS:,} are read; the"
+            " file is damaged, or write some of them to a file of their own"
+        )
     kinds = {np.dtype(each).kind for each in dataset.dtypes}
     if not kinds <= set("uif"):
         listed = ", ".join(sorted(set(dataset.dtypes)))
         raise ValueError(f"{path}: holds {listed} values; integers or floats are expected")
-    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+    # Asked for a damaged JPEG 2000 file, GDAL does not come back.
+    if dataset.driver == "GTiff" and dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
         raise NotInPieces(f"{path}: in this file zero is white")
 
 
@@ -251,8 +288,8 @@ def _usable(value: float | None, dtype: np.dtype[Any]) -> float | None:
 
 def _scale(dataset: Any, bands: list[int]) -> tuple[Scale | None, tuple[str, ...]]:
     """Slope and intercept of each band, and a note where they are left aside."""
-    slopes = np.array([dataset.scales[i] for i in bands], np.float64)
-    intercepts = np.array([dataset.offsets[i] for i in bands], np.float64)
+    slopes = np.array(dataset.scales, np.float64)[bands]
+    intercepts = np.array(dataset.offsets, np.float64)[bands]
     if (slopes == 1).all() and (intercepts == 0).all():
         return None, ()
     if not np.isfinite([slopes, intercepts]).all() or (slopes <= abs(intercepts) / 2**36).any():

@@ -8,6 +8,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .failures import words_of
 from .image import Image
 
 _EXPECTED = "a matrix of numbers is expected, without a header row"
@@ -111,4 +112,4 @@ def _problem(file: TextIO, separator: str | None, error: ValueError) -> str:
                 f"line {number}: has {len(words)} values where the lines before have "
                 f"{n_columns}; every line needs the same number"
             )
-    return f"cannot be read as numbers ({' '.join(str(error).split())}); {_EXPECTED}"
+    return f"cannot be read as numbers ({words_of(error)}); {_EXPECTED}"

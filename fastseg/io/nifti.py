@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import suffix_of
+from .failures import check_memory, words_of
 from .image import Geometry, Image, Legend
 
 _here = threading.local()
@@ -23,6 +25,8 @@ _COMPRESSED = (".nii.gz", ".mgz")
 _LEVEL = 2  # of ISA-L's 0 to 3; label maps are smaller than at zlib's level 1
 _COMMENT = 6  # code of a header extension in plain text
 _SIZE_OF_HEADER_2 = 540  # the first number of a NIfTI-2 file
+_SURPLUS = 2**26  # bytes between header and voxels, or behind these, at most
+_PACKED = 1100  # bytes of content for a byte of deflate's, at most
 _LARGEST_SIDE = 2**15 - 1
 
 
@@ -38,13 +42,20 @@ def read(path: str, max_pixels: int | None) -> Image:
         if stream is None:
             volume = nibabel.load(path)  # the header; voxels are mapped into memory
         else:
-            volume = _kind(nibabel, path, stream).from_stream(stream)
+            kind = _kind(nibabel, path, stream)
+            _check_extensions(nibabel, kind, stream)
+            volume = kind.from_stream(stream)
         if not isinstance(volume, (nibabel.AnalyzeImage, nibabel.MGHImage)):
             raise ValueError(f"a {type(volume).__name__} is no volume of voxels")
-        _check_size(path, volume.shape, max_pixels)
+        _check_size(path, volume, max_pixels)
         stored = _without_single_axes(volume.dataobj.get_unscaled())
-        while stream is not None and stream.read(1 << 20):  # to the checksum at the end
-            pass
+        if stream is not None:
+            _read_to_the_end(stream)
+    if not np.isfinite(volume.affine).all():
+        raise ValueError(
+            f"{path}: its header places the voxels nowhere (the affine is not finite); mend the"
+            " header"
+        )
     if stored.dtype.kind not in "buif":
         raise ValueError(f"{path}: holds {stored.dtype} values; integers or floats are expected")
     if not 2 <= stored.ndim <= 4:
@@ -113,7 +124,7 @@ def _failures(path: str) -> Iterator[None]:
     except EOFError as error:
         raise ValueError(f"{path}: the file is truncated; get a fresh copy") from error
     except Exception as error:
-        words = " ".join(str(error).split())
+        words = words_of(error)
         if words.startswith(path):
             raise
         raise ValueError(f"{path}: the volume cannot be read ({words})") from error
@@ -138,12 +149,45 @@ def _passes(record: logging.LogRecord) -> bool:
     return remarks is None
 
 
-def _check_size(path: str, shape: tuple[int, ...], max_pixels: int | None) -> None:
-    n = int(np.prod(shape, dtype=object))
+def _check_extensions(nibabel: Any, kind: Any, stream: Any) -> None:
+    """Refuse a header behind which more is packed than anyone writes there."""
+    if kind is nibabel.MGHImage:
+        return
+    head = kind.header_class
+    start = stream.read(head.template_dtype.itemsize)
+    stream.seek(0)
+    if len(start) == head.template_dtype.itemsize:
+        offset = float(head(start, check=False)["vox_offset"])
+        if not offset <= _SURPLUS:
+            raise ValueError(f"its voxels begin after {offset:,.0f} bytes, as its header says")
+
+
+def _read_to_the_end(stream: Any) -> None:
+    """Read on to the checksum at the end, however far a damaged file says it is."""
+    left = _SURPLUS
+    while data := stream.read(1 << 20):
+        left -= len(data)
+        if left < 0:
+            raise ValueError(f"more than {_SURPLUS:,} bytes follow the voxels")
+
+
+def _check_size(path: str, volume: Any, max_pixels: int | None) -> None:
+    n = int(np.prod(volume.shape, dtype=object))
     if max_pixels is not None and n > max_pixels:
         raise ValueError(
             f"{path}: has {n:,} values, more than the limit of {max_pixels:,}; if you trust the"
             f" file, raise it with --max-pixels {n} (in Python: max_pixels)"
+        )
+    n_bytes = n * volume.dataobj.dtype.itemsize
+    size = os.path.getsize(path)
+    if suffix_of(path) in _COMPRESSED and n_bytes > size * _PACKED:
+        raise ValueError(
+            f"{path}: the file is truncated or damaged (its {n:,} values take {n_bytes:,} bytes,"
+            f" and {size:,} packed bytes hold no more than {size * _PACKED:,}); get a fresh copy"
+        )
+    if suffix_of(path) in (*_COMPRESSED, ".mgh"):
+        check_memory(
+            path, n_bytes, f"its {n:,} values take", "unpack it to .nii, which is mapped, or cut it"
         )
 
 

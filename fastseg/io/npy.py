@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_write
 from .chunked import ChunkedImage, LabelPlan, Part, Region, refuse_options, refuse_parts, shape_of
+from .failures import words_of
 from .image import Geometry, Image, Legend, auto_axis
 
 
@@ -42,7 +43,7 @@ def _reason(path: str, error: ValueError) -> str:
             return "is not a .npy file"
     if "object" in str(error).lower():
         return "holds Python objects, which are not read; integers or floats are expected"
-    return f"the file is truncated or damaged ({' '.join(str(error).split())})"
+    return f"the file is truncated or damaged ({words_of(error)})"
 
 
 def open_chunks(path: str, part: Part) -> ChunkedImage:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .failures import words_of
 from .image import Legend
 from .zarr_store import attributes_of, is_zarr
 
@@ -78,11 +79,19 @@ def multiscales(path: str, attributes: dict[str, Any]) -> list[Multiscale]:
     ValueError
         What they say cannot be understood.
     """
-    own = attributes.get("ome", attributes)
+    own = own_attributes(path, attributes)
     try:
         return [_multiscale(own, each) for each in own.get("multiscales", ())]
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: the OME-Zarr metadata is damaged ({error!r})") from error
+        raise ValueError(f"{path}: the OME-Zarr metadata is damaged ({words_of(error)})") from error
+
+
+def own_attributes(path: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    """What OME-Zarr says in the attributes of a group, of any version."""
+    own = attributes.get("ome", attributes)
+    if not isinstance(own, dict):
+        raise ValueError(f"{path}: the OME-Zarr metadata is damaged (ome: {own!r:.60})")
+    return own
 
 
 def _multiscale(own: dict[str, Any], found: dict[str, Any]) -> Multiscale:
@@ -97,10 +106,14 @@ def _multiscale(own: dict[str, Any], found: dict[str, Any]) -> Multiscale:
         lists = [values for values in each.values() if isinstance(values, list)]
         if any(len(values) != len(axes) for values in lists):
             raise ValueError(f"{each} does not fit {len(axes)} axes")
+    paths = tuple(str(each["path"]) for each in datasets)
+    for path in paths:
+        if not path or {"", ".", ".."} & set(path.replace("\\", "/").split("/")) or ":" in path:
+            raise ValueError(f"the path {path!r} leads out of the image")
     return Multiscale(
         version,
         tuple(axes),
-        tuple(str(each["path"]) for each in datasets),
+        paths,
         transforms,
         list(found.get("coordinateTransformations", ())),
     )

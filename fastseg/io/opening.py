@@ -31,6 +31,7 @@ from .chunked import (
     refuse_parts,
 )
 from .combined import StackedImage, WholeImage
+from .failures import reading
 from .tiff import is_tiff
 from .tiff_place import is_georeferenced
 from .zarr_store import is_zarr
@@ -64,7 +65,7 @@ CHUNK_WRITERS = {
 
 _WHOLE = Part()
 # Sparse and damaged files may claim any number, and would be read for weeks.
-_MOST_PIXELS = 2**40
+_MOST_PIXELS = 2**38
 
 
 def open_image(
@@ -145,21 +146,25 @@ def open_one(name: str, part: Part = _WHOLE, max_pixels: int | None = None) -> C
         whole = _module("raster") if module == "tiff_chunks" else None
         if whole is None or (part.series, part.level, part.pages) != (None, None, None):
             raise
-        return WholeImage(name, whole.read(name, max_pixels))
+        with reading(name):
+            return WholeImage(name, whole.read(name, max_pixels))
 
 
 def _open_by(module: str, name: str, part: Part, max_pixels: int | None) -> ChunkedImage:
     """Open a file by the module of a format, of no more pixels than are allowed."""
     with contextlib.ExitStack() as opened:
-        image: ChunkedImage = opened.enter_context(_module(module).open_chunks(name, part))
+        with reading(name):
+            image: ChunkedImage = opened.enter_context(_module(module).open_chunks(name, part))
         if max_pixels is not None and module != "npy":
             from .pillow_state import check_size
 
             check_size(name, image.grid, max_pixels)
-        if image.n_pixels > _MOST_PIXELS:
+        elif image.n_pixels > _MOST_PIXELS:
+            sides = " x ".join(map(str, reversed(image.grid)))
             raise ValueError(
-                f"{name}: has {image.n_pixels:,} pixels, as its header says, and more than"
-                f" {_MOST_PIXELS:,} are not read; the file is damaged, or read a coarser level"
+                f"{name}: {sides} = {image.n_pixels:,} pixels are more than the limit of"
+                f" {_MOST_PIXELS:,}; the file is damaged, or read a coarser level, or if you trust"
+                f" it raise the limit with --max-pixels {image.n_pixels} (in Python: max_pixels)"
             )
         opened.pop_all()  # whoever closes the image closes the file
         return image

@@ -5,6 +5,7 @@ PNG specification, third edition, https://www.w3.org/TR/png-3/.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .failures import words_of
 from .image import Legend
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,6 +24,7 @@ _PIECE = 1 << 20
 _SMALL = 1 << 16  # header, transparency, EXIF
 _GREY, _RGB, _INDEXED, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _CHANNELS = {_GREY: 1, _RGB: 3, _INDEXED: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
+_DEPTHS = (1, 2, 4, 8, 16)
 # The seven passes of an interlaced file: first column and row, steps to the next.
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
@@ -94,6 +97,13 @@ def read_header(path: str) -> Header:
     if len(header) != 13:
         raise ValueError(f"{path}: is not a PNG file (it has no header)")
     width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    if depth not in _DEPTHS or color_type not in _CHANNELS:
+        raise ValueError(
+            f"{path}: the file is damaged (its header says {depth} bits and colours of kind"
+            f" {color_type}); get a fresh copy"
+        )
+    if color_type == _INDEXED and b"PLTE" not in found:
+        raise ValueError(f"{path}: the file is damaged (it has no palette); get a fresh copy")
     transparent, exif = found.get(b"tRNS", b""), found.get(b"eXIf", b"")
     return Header(width, height, depth, color_type, bool(interlaced), transparent, exif)
 
@@ -146,10 +156,14 @@ def read_deep(path: str) -> NDArray[Any]:
     for kind, start, data in _chunks(path):
         if kind in kept:
             bare += [start, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big")]
+    # What it logs is raised by it or by us.
+    logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
     try:
         pixels: NDArray[Any] = imagecodecs.png_decode(b"".join(bare))
     except Exception as error:
-        raise ValueError(f"{path}: the file is damaged ({error}); get a fresh copy") from error
+        raise ValueError(
+            f"{path}: the file is damaged ({words_of(error)}); get a fresh copy"
+        ) from error
     return pixels
 
 

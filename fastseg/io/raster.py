@@ -23,6 +23,7 @@ from PIL import Image as pillow
 from . import orientation, png, tiff, tiff_chunks, tiff_place
 from .chunked import MissingCodec, NotInPieces, Part
 from .combined import read_whole
+from .failures import words_of
 from .image import Image
 from .pillow_state import SIZE_LIMIT, WHOLE_FILES, check_size
 
@@ -188,18 +189,18 @@ def _opened(path: str, format_: str, max_pixels: int | None) -> Iterator[ImageFi
                 except _LAYOUT_ERRORS as error:
                     raise _UnknownLayout(
                         f"{path}: the {format_} file is damaged, or of a kind that cannot be "
-                        f"read ({_short(error)})"
+                        f"read ({words_of(error)})"
                     ) from error
                 check_size(path, picture.size[::-1], max_pixels)
                 yield picture
         except pillow.DecompressionBombError as error:
             raise ValueError(
-                f"{path}: {_short(error)} If you trust the file, raise the limit with "
+                f"{path}: {words_of(error)} If you trust the file, raise the limit with "
                 "--max-pixels (in Python: fastseg.io.read_image(path, max_pixels=...))"
             ) from error
         except (OSError, SyntaxError, EOFError, IndexError) as error:
             raise ValueError(
-                f"{path}: the {format_} file is truncated or damaged ({_short(error)}); "
+                f"{path}: the {format_} file is truncated or damaged ({words_of(error)}); "
                 "get a fresh copy"
             ) from error
 
@@ -269,7 +270,3 @@ def _image(
     valid = None if valid is None else orientation.turned(valid, turn)
     notes = (*orientation.note(turn), *first, *notes)
     return Image(pixels, 2 if pixels.ndim == 3 else None, valid, notes)
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

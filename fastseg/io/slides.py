@@ -23,11 +23,14 @@ from .chunked import (
     refuse_parts,
     shape_of,
 )
+from .failures import words_of
 from .tiff_tags import RATIONAL, SHORT, Tag
 from .tiff_writer import TiffPlace
 
 # Side of what is read at once where the slide does not say how it is stored.
 _SIDE = 512
+# Pixels of a tile, of 4 bytes each.
+_MOST_TILE = 2**28
 _MICROMETRES = 10_000  # in the centimetre of TIFF's resolution
 _LEVEL_NOTE = (
     "The level is no whole fraction of the full size: OpenSlide interpolates its pixels by less"
@@ -67,6 +70,7 @@ class SlideChunks(ChunkedImage):
         except ValueError:
             self._slide.close()
             raise
+        self._check_tiles()
         width, height = self._slide.level_dimensions[level]
         self._downsample = self._slide.level_downsamples[level]
         block = self._tile(height, width)
@@ -83,8 +87,28 @@ class SlideChunks(ChunkedImage):
         except self._openslide.OpenSlideError as error:
             raise ValueError(
                 f"{self._path}: cannot be read, it is truncated, damaged or no slide"
-                f" ({' '.join(str(error).split())})"
+                f" ({words_of(error)})"
             ) from error
+
+    def _check_tiles(self) -> None:
+        """Refuse tiles for which OpenSlide, where memory is short, would end the process."""
+        for level in range(self._slide.level_count):
+            height, width = self._tile_of(level)
+            if height * width > _MOST_TILE:
+                self._slide.close()
+                raise ValueError(
+                    f"{self._path}: has tiles of {width:,} x {height:,} pixels, and no more than"
+                    f" {_MOST_TILE:,} are decoded at once; the file is damaged, or store it in"
+                    " smaller tiles"
+                )
+
+    def _tile_of(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a tile of a level, as the slide says."""
+        name = f"openslide.level[{level}].tile-"
+        properties = self._slide.properties
+        return int(properties.get(f"{name}height", _SIDE)), int(
+            properties.get(f"{name}width", _SIDE)
+        )
 
     def _fits(self, level: int) -> bool:
         """Whether the sides are those of the full size, divided and rounded."""
@@ -93,11 +117,8 @@ class SlideChunks(ChunkedImage):
         return all(small in (n // step, -(-n // step)) for n, small in zip(full, own, strict=True))
 
     def _tile(self, height: int, width: int) -> tuple[int, int]:
-        sizes = [
-            int(self._slide.properties.get(f"openslide.level[{self._level}].tile-{side}", _SIDE))
-            for side in ("height", "width")
-        ]
-        return min(sizes[0], height), min(sizes[1], width)
+        tile = self._tile_of(self._level)
+        return min(tile[0], height), min(tile[1], width)
 
     def _resolution(self) -> TiffPlace | None:
         """Tags of the size of a pixel, for labels on the same grid."""
@@ -150,7 +171,7 @@ class SlideChunks(ChunkedImage):
                 except self._openslide.OpenSlideError as reason:
                     raise DamagedBlock(
                         f"{self.name}: the tile at row {row} and column {column} of"
-                        f" level {self._level} cannot be read ({' '.join(str(reason).split())});"
+                        f" level {self._level} cannot be read ({words_of(reason)});"
                         " get a fresh copy"
                     ) from error
         return values

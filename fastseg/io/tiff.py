@@ -21,10 +21,12 @@ MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 262, 270
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES = 273, 274, 277, 279
 _COMPRESSION, _PLANAR = 259, 284
+_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 278, 322, 323
 _TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT = 324, 325, 338, 339
 _WANTED = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_SIZES)
 ) | frozenset((_TILE_OFFSETS, _TILE_SIZES, _EXTRA, _FORMAT, _DESCRIPTION, _COMPRESSION, _PLANAR))
+_WANTED |= frozenset((_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT))
 _TYPES = {
     1: "B",
     2: "s",
@@ -48,7 +50,7 @@ _NONE, _JPEG = 1, 7  # of Compression
 # Those of every Pillow: CCITT's, LZW, JPEG, deflate by two numbers, PackBits.
 _PILLOW_CODECS = (_NONE, 2, 3, 4, 5, _JPEG, 8, 32946, 32773)
 _SIDEWAYS = (5, 6, 7, 8)  # of Orientation
-_CONTIGUOUS = 1  # of PlanarConfiguration
+_CONTIGUOUS, _PLANES = 1, 2  # of PlanarConfiguration
 _ASSOCIATED = 1  # of ExtraSamples
 _SIGNED = 2
 
@@ -70,6 +72,15 @@ class Header:
     orientation: int
     n_pages: int
     is_ome: bool
+    segment: tuple[int, int]  # rows and columns of a tile or strip
+    n_segments: int | None
+
+    @property
+    def n_needed(self) -> int:
+        """Tiles or strips that hold all pixels."""
+        down, right = (-(-n // max(1, s)) for n, s in zip((self.height, self.width), self.segment,
+                                                          strict=True))  # fmt: skip
+        return down * right * (self.samples if self.is_planar else 1)
 
     def is_changed_by_pillow(self, n_bands: int) -> bool:
         """Whether Pillow drops bits, channels or pages of this file, or gives other values."""
@@ -128,6 +139,8 @@ def read_header(path: str) -> Header:
         ends = map(sum, zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False))
         if max(ends, default=0) > size:
             raise ValueError(f"{path}: the file is truncated; get a fresh copy")
+    if tags.get(_PLANAR, (_CONTIGUOUS,))[0] not in (_CONTIGUOUS, _PLANES):
+        raise ValueError(f"{path}: the file is damaged (its planes are arranged in no known way)")
     return Header(
         is_big_endian=layout[0] == ">",
         width=tags[_WIDTH][0],
@@ -141,9 +154,34 @@ def read_header(path: str) -> Header:
         is_planar=tags.get(_PLANAR, (_CONTIGUOUS,))[0] != _CONTIGUOUS,
         orientation=tags.get(_ORIENTATION, (1,))[0],
         n_pages=n_pages,
+        segment=(
+            tags.get(_TILE_HEIGHT, tags.get(_ROWS_PER_STRIP, tags[_HEIGHT]))[0],
+            tags.get(_TILE_WIDTH, tags[_WIDTH])[0],
+        ),
+        n_segments=next(
+            (len(tags[tag]) for tag in (_TILE_OFFSETS, _STRIP_OFFSETS) if tag in tags), None
+        ),
         # What tifffile goes by as well: the XML of OME ends so.
         is_ome=tags.get(_DESCRIPTION, (b"",))[0][-10:].rstrip(b"\0 \r\n").endswith(b"OME>"),
     )
+
+
+def check_segments_told(path: str) -> None:
+    """Refuse a file whose numbers of values, bits, and tiles or strips do not fit together.
+
+    GDAL then tells of pixels that it has not read.
+    """
+    header = read_header(path)
+    if header.n_segments is not None and header.n_segments < header.n_needed:
+        raise ValueError(
+            f"{path}: the file is damaged (it needs {header.n_needed:,} tiles or strips, and names"
+            f" {header.n_segments:,}); get a fresh copy"
+        )
+    if len(header.bits) not in (1, header.samples):
+        raise ValueError(
+            f"{path}: the file is damaged (a pixel has {header.samples} values, and bits are given"
+            f" for {len(header.bits)}); get a fresh copy"
+        )
 
 
 def check_directories(path: str) -> None:
@@ -203,7 +241,7 @@ def _directory(
         if len(seen) > 1:
             continue
         for tag, kind, count, value in struct.iter_unpack(entry_format, entries):
-            if tag in _WANTED and kind in _TYPES and count:
+            if tag in _WANTED and kind in _TYPES and count and (kind == 2) == (tag == _DESCRIPTION):
                 tags[tag] = _values(file, f"{order}{count}{_TYPES[kind]}", order, value)
     return tags, len(seen)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunked import ChunkedImage, DamagedBlock, NotInPieces, Part, Region, shape_of
+from .failures import reading, words_of
 from .tiff import check_directories
 from .tiff_pages import (
     JPEG,
@@ -93,7 +94,7 @@ def _failures(path: str) -> Iterator[None]:
     except MemoryError as error:
         raise ValueError(f"{path}: the TIFF file is damaged (its sizes are absurd)") from error
     except Exception as error:
-        words = " ".join(str(error).split())
+        words = words_of(error)
         if words.startswith(path):
             raise
         raise ValueError(f"{path}: the TIFF file is truncated or damaged ({words})") from error
@@ -167,9 +168,8 @@ class TiffChunks(ChunkedImage):
         """See `ChunkedImage.read`."""
         *leading, rows, columns = region
         shape = shape_of(region)
-        parts = []
-        for number in self._numbers(leading):
-            parts.append(self._read_page(number, rows, columns))
+        with reading(self.name):
+            parts = [self._read_page(n, rows, columns) for n in self._numbers(leading)]
         if len(parts) == 1:
             values = parts[0].reshape(*shape, -1)
         else:
@@ -245,12 +245,14 @@ class TiffChunks(ChunkedImage):
         except ImportError as error:
             raise needs(self.name, self._page, error) from error
         except Exception as error:
-            raise self._damaged(number, index, " ".join(str(error).split())) from error
+            raise self._damaged(number, index, words_of(error)) from error
         tile: NDArray[Any] = values[0]
         (top, left), (height, width) = self._place(index), self._segment
         least = (min(height, self._inner[0] - top), min(width, self._inner[1] - left))
         if tile.shape[0] < least[0] or tile.shape[1] < least[1]:
             raise self._damaged(number, index, f"it holds {tile.shape[:2]} pixels, not {least}")
+        if tile.shape[2] != self._samples:
+            raise self._damaged(number, index, f"its pixels hold {tile.shape[2]} values")
         return tile
 
     def _bytes(self, number: int, index: int, offset: int, size: int) -> bytes:
@@ -302,7 +304,10 @@ def _palette(page: Any) -> NDArray[np.uint8] | None:
     """Colours (n_values, 3) of a page of indices."""
     if page.photometric != PALETTE:
         return None
-    colors: NDArray[np.uint8] = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
+    table = np.asarray(page.colormap)
+    if table.shape != (3, 1 << page.bitspersample):
+        raise ValueError(f"its colour table has the shape {table.shape}")
+    colors: NDArray[np.uint8] = (table.T >> 8).astype(np.uint8)
     return colors
 
 

@@ -23,8 +23,10 @@ from .chunked import (
     refuse_parts,
     shape_of,
 )
+from .failures import reading, words_of
 from .image import auto_axis
-from .ome_zarr import Multiscale, multiscales
+from .ome_zarr import Multiscale, multiscales, own_attributes
+from .zarr_sizes import check_chunk
 from .zarr_store import (
     arrays_in,
     attributes_of,
@@ -34,9 +36,6 @@ from .zarr_store import (
     library,
     open_array,
 )
-
-# Blosc's header, and where in it the bytes of the whole chunk stand.
-_BLOSC_HEAD, _BLOSC_SIZE = 16, slice(12, 16)
 
 # What is written for the axis of channels in arrays whose axes have names.
 _CHANNELS = ("c", "channel", "channels", "band", "bands", "s", "sample", "samples")
@@ -74,7 +73,7 @@ def open_chunks(path: str, part: Part) -> ZarrChunks:
     if is_array(path):
         return _open_array(path, part)
     attributes = attributes_of(path)
-    if "plate" in attributes.get("ome", attributes):
+    if "plate" in own_attributes(path, attributes):
         raise ValueError(
             f"{path}: is a plate of many images; give one of them, such as {path}/A/1/0"
         )
@@ -98,7 +97,7 @@ def open_chunks(path: str, part: Part) -> ZarrChunks:
 
 def _n_series(path: str, attributes: dict[str, Any]) -> int:
     """Number of images in a group that bioformats2raw made: folders 0, 1, …"""
-    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+    if "bioformats2raw.layout" not in own_attributes(path, attributes):
         return 0
     n = 0
     while is_zarr(os.path.join(path, str(n))):
@@ -159,9 +158,9 @@ class ZarrChunks(ChunkedImage):
             )
         self._array = array
         self._root = os.path.join(str(array.store.root), *filter(None, array.path.split("/")))
-        self._is_blosc = array.shards is None and any(
-            "blosc" in type(codec).__name__.lower() for codec in array.compressors
-        )
+        packed = array.shards is None and len(array.compressors) > 0
+        self._codec = type(array.compressors[-1]).__name__.lower() if packed else None
+        self._stored_bytes = dtype.itemsize
         self._channel = _channel_of(array, self._root, shape) if ome is None else ome.channel
         self._kept = _kept(shape, self._channel, drop=ome is not None)
         n_channels = 1 if self._channel is None else shape[self._channel]
@@ -207,13 +206,14 @@ class ZarrChunks(ChunkedImage):
         index: list[Any] = [slice(0, n) for n in self._array.shape]
         for axis, part in zip(self._kept, region, strict=True):
             index[axis] = part
-        try:
-            self._check_lengths(index)
-            values = self._values(index)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise self._damaged(index, error) from error
+        with reading(self.name):
+            try:
+                self._check_lengths(index)
+                values = self._values(index)
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise self._damaged(index, error) from error
         if self._channel is not None:
             values = np.moveaxis(values, self._channel, -1)
         values = values.reshape(*shape_of(region), self.n_channels)
@@ -235,17 +235,14 @@ class ZarrChunks(ChunkedImage):
         return key
 
     def _check_lengths(self, index: Sequence[Any]) -> None:
-        """Refuse chunks of Blosc that are cut off: it would read on, in whatever lies behind."""
-        if not self._is_blosc:
+        """Refuse chunks that are cut off or unpack to more than they may."""
+        if self._codec is None:
             return
+        n_bytes = math.prod(self._chunks) * self._stored_bytes
         for chunk in blocks_in(tuple(index), self._chunks):
             file = os.path.join(self._root, *self._key([p.start for p in chunk]).split("/"))
             with contextlib.suppress(FileNotFoundError), open(file, "rb") as stored:
-                head = stored.read(_BLOSC_HEAD)
-                packed = int.from_bytes(head[_BLOSC_SIZE], "little")
-                size = os.fstat(stored.fileno()).st_size
-                if len(head) < _BLOSC_HEAD or packed > size:
-                    raise ValueError(f"it ends after {size} bytes")
+                check_chunk(stored, self._codec, n_bytes)
 
     def _damaged(self, index: Sequence[Any], error: Exception) -> Exception:
         """Error that names the first chunk of slices that cannot be decoded."""
@@ -263,7 +260,7 @@ class ZarrChunks(ChunkedImage):
         kind = "shard" if self._array.shards else "chunk"
         return DamagedBlock(
             f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be read"
-            f" ({' '.join(str(error).split())}); get a fresh copy"
+            f" ({words_of(error)}); get a fresh copy"
         )
 
 

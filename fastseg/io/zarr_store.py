@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .chunked import MissingCodec
+from .failures import words_of
 
 # One of them stands in the folder of every array or group.
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
+
+_MOST_BYTES = 2**62
 
 # Prefix of a codec's name -> what brings it.
 _PACKAGES = {
@@ -70,6 +76,10 @@ def open_array(path: str) -> Any:
         warnings.simplefilter("ignore")  # of codecs that are read all the same
         _register_codecs(path)
         array = zarr.open_array(path, mode="r")
+        for shape in (array.chunks, array.shards or array.chunks, (max(array.shape, default=0),)):
+            # Beyond, sizes in bytes overflow, and what was never written would be read.
+            if math.prod(shape) * np.dtype(array.dtype).itemsize >= _MOST_BYTES:
+                raise ValueError("its sizes are absurd")
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
         return array
@@ -101,8 +111,8 @@ def read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path}: the Zarr metadata is damaged ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the Zarr metadata is damaged ({words_of(error)})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: the Zarr metadata is damaged (no object, but {found!r:.60})")
     return found
@@ -135,7 +145,7 @@ def _failures(path: str) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        words = " ".join(str(error).split())
+        words = words_of(error)
         if words.startswith(path):
             raise
         if "UnknownCodec" in type(error).__name__ or "codec not available" in words:

@@ -1,0 +1,325 @@
+"""Small files that claim to be huge, or unpack to more than they may: refused, and in time.
+
+Each is read as a whole and in regions, by a process of its own, whose memory is measured.
+"""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import math
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import mutation
+import nibabel
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+import zarr
+from affine import Affine
+from isal import igzip
+from large_files import write_ome, write_slide
+from PIL import Image
+
+import fastseg
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists("/proc/self/clear_refs"), reason="memory is measured as Linux tells it"
+)
+
+SIDE = 10**6
+MEBIBYTE = 2**20
+# What is read first costs imports and buffers of a region or two.
+MOST = 64 * MEBIBYTE
+SMALL = np.zeros((16, 16), np.uint8)
+
+PROGRAM = """
+import contextlib, json, os, sys, warnings
+from pathlib import Path
+import numpy as np
+import fastseg, fastseg.io.failures, fastseg.streaming.segment
+from fastseg import memory
+from fastseg.io import opening, raster, nifti, zarr_chunks, tiff_chunks, geo_chunks, slides
+with contextlib.suppress(ValueError, OSError):
+    fastseg.segment(np.eye(9), 2), fastseg.io.read_image("warm.png")
+# As on a machine with this much of it free.
+fastseg.io.failures.free_memory = memory.free_memory = lambda: 100 * 2**20
+
+def tried(read, path):
+    memory.forget_peak()
+    before = memory.resident_memory()
+    try:
+        answer = type(read(path)).__name__
+    except Exception as error:
+        answer = f"{'ValueError' if isinstance(error, ValueError) else type(error)}: {error}"
+    return answer, memory.peak_memory() - before
+
+def segmented(path):
+    Path("out.npy").unlink(missing_ok=True)
+    return fastseg.segment_file(path, "out.npy", 1)
+
+for name in sys.argv[1:]:
+    out, into = os.pipe()
+    if os.fork() == 0:
+        whole = tried(fastseg.io.read_image, name)
+        parts = tried(segmented, name)
+        os.write(into, json.dumps([whole, parts]).encode())
+        os._exit(0)
+    os.close(into)
+    os.wait()
+    with os.fdopen(out) as pipe:
+        print(json.dumps([name, json.loads(pipe.read() or "null")]), flush=True)
+"""
+
+
+def gzipped(head, n_bytes):
+    """A gzip file of some bytes and of many zeros."""
+    return igzip.compress(head + bytes(n_bytes))
+
+
+def zipped(n_mebibytes, packer):
+    """Many zeros, packed by an object of zlib's kind."""
+    parts = [packer.compress(bytes(MEBIBYTE)) for _ in range(n_mebibytes)]
+    return b"".join(parts) + packer.flush()
+
+
+def volume(shape, kind=nibabel.Nifti1Image):
+    """Header of a volume that claims a shape."""
+    header = kind.header_class()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.int16)
+    if hasattr(header, "set_slope_inter"):
+        header["vox_offset"], header["magic"] = 352, b"n+1"
+    return header.binaryblock + b"\0" * 4
+
+
+def patched_tiff(file, **values):
+    """The bytes of a TIFF file with other values of its first page's tags."""
+    content = bytearray(file)
+    with tifffile.TiffFile(io.BytesIO(file)) as tiff:
+        for name, value in values.items():
+            tag = tiff.pages[0].tags[name]
+            form = "<I" if tag.dtype == 4 else "<H"
+            if form == "<H":  # the type stands before the count and the value
+                struct.pack_into("<H", content, tag.offset + 2, 4)
+                form = "<I"
+            struct.pack_into(form, content, tag.valueoffset, value)
+    return bytes(content)
+
+
+def tiff_of(values, **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, metadata=None, **options)
+    return file.getvalue()
+
+
+def with_tile(data):
+    """A TIFF file of one tile, of 16 x 16 pixels, that holds these packed bytes."""
+    file = tiff_of(SMALL, tile=(16, 16), compression="deflate")
+    return patched_tiff(file, TileOffsets=len(file), TileByteCounts=len(data)) + data
+
+
+def png(width, height, *chunks, data=b""):
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    return mutation._PNG + b"".join(mutation.png_chunk(*part) for part in parts)
+
+
+def jpeg(width, height):
+    file = io.BytesIO()
+    Image.fromarray(SMALL).save(file, "jpeg")
+    content = bytearray(file.getvalue())
+    struct.pack_into(">HH", content, content.index(b"\xff\xc0") + 5, height, width)
+    return bytes(content)
+
+
+def picture(form, at, code, *sides):
+    file = io.BytesIO()
+    Image.fromarray(SMALL).save(file, form)
+    content = bytearray(file.getvalue())
+    struct.pack_into(code, content, at, *sides)
+    return bytes(content)
+
+
+def zarr_of(path, zarr_format, shape, chunks, **options):
+    zarr.create_array(
+        store=str(path), shape=shape, chunks=chunks, dtype="u1", zarr_format=zarr_format, **options
+    )
+
+
+def claims(folder):
+    """Files that claim to hold 10^6 x 10^6 pixels, or as many as their format can say."""
+    files = {
+        "a.png": png(SIDE, SIDE),
+        "a.jpg": jpeg(65500, 65500),
+        "a.bmp": picture("bmp", 18, "<ii", SIDE, SIDE),
+        "a.gif": picture("gif", 6, "<HH", 65535, 65535),
+        "a.tif": patched_tiff(tiff_of(SMALL), ImageWidth=SIDE, ImageLength=SIDE),
+        "strip.tif": patched_tiff(
+            tiff_of(SMALL, compression="deflate"), ImageWidth=SIDE, ImageLength=SIDE,
+            RowsPerStrip=SIDE,
+        ),
+        "tile.tif": patched_tiff(
+            tiff_of(SMALL, compression="deflate", tile=(16, 16)), ImageWidth=SIDE,
+            ImageLength=SIDE, TileWidth=SIDE + 448, TileLength=SIDE + 448,
+        ),
+        "big_tile.tif": patched_tiff(
+            tiff_of(SMALL, compression="deflate", tile=(16, 16)), TileWidth=2**20, TileLength=2**20
+        ),
+        "a.nii": volume((30_000, 30_000, 1000)),
+        "a.nii.gz": gzip.compress(volume((30_000, 30_000, 1000))),
+        "a.mgz": gzip.compress(nibabel.MGHImage(SMALL[..., None], np.eye(4)).header.binaryblock),
+        "a.npy": b"\x93NUMPY\1\0v\0" + b"{'descr': '|u1', 'fortran_order': False, 'shape': "
+        b"(1000000, 1000000), }".ljust(117 - 50) + b"\n",
+        "header.npy": b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 1000,
+    }  # fmt: skip
+    head = bytearray(gzip.decompress(files["a.mgz"]))
+    struct.pack_into(">iii", head, 4, SIDE, SIDE, 1)
+    files["a.mgz"] = gzip.compress(bytes(head))
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    write_slide(folder / "a.svs", (70, 90))
+    (folder / "a.svs").write_bytes(
+        patched_tiff((folder / "a.svs").read_bytes(), TileWidth=2**20, TileLength=2**20)
+    )
+    form = {"driver": "GTiff", "count": 1, "dtype": "uint8", "transform": Affine.scale(2)}
+    with rasterio.open(
+        folder / "sparse.tif", "w", width=SIDE, height=SIDE, tiled=True, sparse_ok=True,
+        blockxsize=65536, blockysize=65536, **form,
+    ):  # fmt: skip
+        pass
+    (folder / "a.vrt").write_text(
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}">'
+        '<VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    )
+    for version in (2, 3):
+        zarr_of(folder / f"many{version}.zarr", version, (SIDE, SIDE), (1000, 1000))
+        zarr_of(folder / f"one{version}.zarr", version, (SIDE, SIDE), (SIDE, SIDE))
+        zarr_of(folder / f"chunk{version}.zarr", version, (100, 100), (SIDE, SIDE))
+        write_ome(folder / f"ome{version}.zarr", version, np.zeros((1, 1, 1, 9, 9), np.uint8), 1)
+        name = folder / f"ome{version}.zarr" / "0" / (".zarray" if version == 2 else "zarr.json")
+        name.write_text(name.read_text().replace("9,\n", f"{SIDE},\n").replace("9\n", f"{SIDE}\n"))
+
+
+def unpacking(folder):
+    """Files of a megabyte or two that unpack to a thousand times as much."""
+    many = 2**27
+    extension = bytearray(volume((4, 4, 4)))
+    struct.pack_into("<f", extension, 108, float(many))
+    files = {
+        "a.nii.gz": gzipped(volume((64, 1024, 1024)), many),
+        "behind.nii.gz": gzipped(volume((4, 4, 4)), many),
+        "before.nii.gz": gzipped(bytes(extension[:348]) + b"\1\0\0\0", many),
+        "a.tif": with_tile(zipped(128, zlib.compressobj(1))),
+        "a.png": png(16, 16, data=bytes(many)),
+        "text.png": png(16, 16, (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**27)))),
+        "profile.png": png(16, 16, (b"iCCP", b"p\0\0" + zlib.compress(bytes(2**27)))),
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    stream = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = {"zlib": zipped(128, zlib.compressobj(1)), "gzip": zipped(128, stream)}
+    packed |= {"bz2": bz2.compress(bytes(2**23)) * 16}
+    packed |= {"lzma": lzma.compress(bytes(2**24), preset=0) * 8}
+    from numcodecs import Blosc, Zstd
+
+    packed |= {"zstd": Zstd(1).encode(bytes(many)), "blosc": Blosc("zstd").encode(bytes(many))}
+    for codec, content in packed.items():
+        path = folder / f"{codec}.zarr"
+        zarr_of(path, 2, (100, 100), (100, 100))
+        told = json.loads((path / ".zarray").read_text())
+        more = {"cname": "lz4", "clevel": 5, "shuffle": 1} if codec == "blosc" else {}
+        told["compressor"] = {"id": codec, **more}
+        (path / ".zarray").write_text(json.dumps(told))
+        (path / "0.0").write_bytes(content)
+
+
+@pytest.fixture(scope="module", params=[claims, unpacking], ids=lambda make: make.__name__)
+def found(request, tmp_path_factory):
+    """What came of each file: (answer, peak memory) as a whole, and in regions."""
+    folder = tmp_path_factory.mktemp("bombs")
+    request.param(folder)
+    Image.fromarray(SMALL).save(folder.parent / "warm.png")
+    names = sorted(os.listdir(folder))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *names], cwd=folder, capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return request.param, dict(json.loads(line) for line in done.stdout.splitlines())
+
+
+# What is large in them is nothing that is read, and the picture is there.
+ANSWERED = {(unpacking, "a.png"), (claims, "chunk2.zarr"), (claims, "chunk3.zarr")}
+WHAT = {claims: "small files that claim to be huge", unpacking: "files that unpack to 128 MiB"}
+
+
+def test_bombs_are_refused_before_memory_is_taken(found, figure):
+    make, tried = found
+    assert len(tried) > 10
+    wrong = {name: "ended the process" for name, results in tried.items() if results is None}
+    for name, results in tried.items():
+        for answer, memory in results or ():
+            refused = answer.startswith("ValueError: ") and name in answer
+            is_read = (make, name) in ANSWERED and ":" not in answer
+            if not (refused or is_read) or not answer.isprintable() or memory > MOST:
+                wrong[name] = f"{memory / MEBIBYTE:.0f} MiB, {answer}"
+    assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
+    worst = max(memory for results in tried.values() for _, memory in results)
+    figure(
+        WHAT[make],
+        f"{len(tried)} files, as a whole and in regions: refused, or read in the size they say,"
+        f" with at most {worst / MEBIBYTE:.0f} MiB of memory",
+    )
+
+
+class TestModels:
+    @pytest.fixture
+    def path(self, tmp_path):
+        result = fastseg.segment(np.arange(100).reshape(10, 10) % 7, 3, random_state=0)
+        result.save(tmp_path / "a.json")
+        return tmp_path / "a.json"
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"n_clusters": 3', '"n_clusters": 1000000000000'),
+            ('"n_channels": 1', '"n_channels": 1e300'),
+            ('"counts": [', '"counts": [' + "[" * 50_000 + "]" * 50_000 + ","),
+            ('"inertia": ', '"inertia": ' + "9" * 5000),
+            ('"method": ', '"__class__": "os.system", "method": '),
+        ],
+    )
+    def test_a_model_is_read_or_refused_in_a_line(self, path, old, new):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        if "__class__" in new:
+            assert fastseg.load_model(path).n_clusters == 3
+            return
+        with pytest.raises(ValueError, match=r"a\.json is (no|not|a damaged)") as caught:
+            fastseg.load_model(path)
+        assert len(str(caught.value)) < 600
+        assert str(caught.value).isprintable()
+
+    def test_a_file_too_large_for_a_model_is_not_read(self, path):
+        os.truncate(path, 2**40)
+        with pytest.raises(ValueError, match="and a model at most 268,435,456"):
+            fastseg.load_model(path)
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    """Neither NumPy's, whose header says so, nor in the place of a model."""
+    np.save(tmp_path / "a.npy", np.array([print, len]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a\.npy: holds Python objects, which are not read"):
+        fastseg.io.read_image(tmp_path / "a.npy")
+    (tmp_path / "a.json").write_bytes(b"\x80\x04\x95")
+    with pytest.raises(ValueError, match="is not a fastseg model"):
+        fastseg.load_model(tmp_path / "a.json")
+    assert math.isfinite(fastseg.segment(np.eye(4), 2).inertia)
