@@ -174,8 +174,8 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    _remove_leftovers(folder, name)  # an old folder may come back
     _check_folder(target, os.fspath(path), overwrite)
-    _remove_leftovers(folder, name)
     temporary = _temporary(folder, name)
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
     os.mkdir(temporary)
