@@ -42,7 +42,7 @@ def installation() -> dict[str, Any]:
             ", ".join(calibration.costs) if isinstance(calibration, Calibration) else calibration
         ),
         "threads": resolve_n_threads(),
-        "cache": cache_folder(),  # None: every process compiles anew
+        "cache": cache_folder(),  # None: no folder can be written
     }
 
 

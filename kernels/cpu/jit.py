@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.ma  # noqa: F401  Numba loads it with the first call of a kernel, where a fork does not wait
 from numba import njit, types
-from numba.core import config, event
+from numba.core import event
 from numba.np.numpy_support import from_dtype
 from numpy import dtype
 
@@ -117,8 +117,8 @@ def _ready(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 def _make(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     assert isinstance(kernel, FunctionType)
-    ready = njit(nogil=True)(kernel)
-    if config.DISABLE_JIT:
+    ready: Any = njit(nogil=True)(kernel)
+    if ready is kernel:  # as NUMBA_DISABLE_JIT asks
         return ready
     began = time.perf_counter()
     ready._cache = KernelCache(kernel)

@@ -100,13 +100,13 @@ def cache_folder() -> str | None:
     return next((folder for folder in _folders(here) if _is_writable(folder)), None)
 
 
-def _folders(function: FunctionType) -> Iterator[str]:
+def _folders(function: Any) -> Iterator[str]:
     """Where a kernel may be: in the folder asked for; else beside the package, or at home."""
     if SOURCES is None:
         return  # nothing would show that they have changed
     file = function.__code__.co_filename
-    if config.CACHE_DIR:
-        asked: str = UserProvidedCacheLocator(function, file).get_cache_path()
+    if getattr(config, "CACHE_DIR", ""):
+        asked = UserProvidedCacheLocator(function, file).get_cache_path()
         yield asked
         if _is_writable(asked):
             return

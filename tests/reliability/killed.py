@@ -1,6 +1,6 @@
 """Kill -9 of jobs that write, at random moments; what is there afterwards is counted.
 
-    python tests/reliability/killed.py FOLDER N_KILLS
+    python tests/reliability/killed.py FOLDER N_JOBS N_KILLS
 
 Of the moments a third lies anywhere in a run, a third in the time in which it writes, and a
 third right before or after a call that opens, writes through, renames or removes.
@@ -14,8 +14,7 @@ import sys
 import time
 from collections import Counter
 
-import writing_jobs
-from writing_jobs import JOBS, benches, ended, forked
+from writing_jobs import JOBS, Child, benches
 
 from fastseg.io import atomic
 
@@ -26,11 +25,11 @@ ROUND = 6  # kills after which a run is left to its end, and has to clean up
 def told_of_writing(pipe):
     """Tell the parent when the first file is begun."""
 
-    def temporary(folder, name, made=atomic._temporary):
+    def temporary(folder, name, made=atomic.temporary_name):
         os.write(pipe, b".")
         return made(folder, name)
 
-    atomic._temporary = temporary
+    atomic.temporary_name = temporary
 
 
 def dying_at(moment):
@@ -68,11 +67,11 @@ def seconds_to_writing(args):
     """Seconds of an undisturbed run until it begins to write, and then to its end."""
     ours, theirs = os.pipe()
     began = time.perf_counter()
-    child = forked(args, lambda: told_of_writing(theirs))
+    child = Child(args, lambda: told_of_writing(theirs))
     os.close(theirs)
     os.read(ours, 1)
     begun = time.perf_counter()
-    assert ended(child) == 0, writing_jobs.said()
+    child.goes_well()
     os.close(ours)
     return begun - began, time.perf_counter() - begun
 
@@ -81,25 +80,26 @@ def killed(args, kind, draw, before, writing):
     """Run a command, and kill it; whether it was still running."""
     if kind == "call":
         moment = draw.randint(1, 60)
-        return ended(forked(args, lambda: dying_at(moment))) == -signal.SIGKILL
+        return Child(args, lambda: dying_at(moment)).ended()[0] == -signal.SIGKILL
     ours, theirs = os.pipe()
-    child = forked(args, lambda: told_of_writing(theirs))
+    child = Child(args, lambda: told_of_writing(theirs))
     os.close(theirs)
     if kind == "writing":
         os.read(ours, 1)
         time.sleep(draw.uniform(0, writing))
     else:
         time.sleep(draw.uniform(0, before + writing))
-    os.kill(child, signal.SIGKILL)
+    os.kill(child.pid, signal.SIGKILL)
     os.close(ours)
-    return ended(child) == -signal.SIGKILL
+    return child.ended()[0] == -signal.SIGKILL
 
 
-def main(folder, n_kills):
+def main(folder, n_jobs, n_kills):
     draw = random.Random(0)
     counts = Counter()
-    for number, bench in enumerate(benches(folder)):
-        left_to_do = (n_kills - counts["kills"]) // (len(JOBS) - number)
+    jobs = JOBS[:: len(JOBS) // n_jobs]
+    for number, bench in enumerate(benches(folder, jobs)):
+        left_to_do = (n_kills - counts["kills"]) // (len(jobs) - number)
         before, writing = seconds_to_writing(bench.begin(True))
         done = 0
         while done < left_to_do:
@@ -132,11 +132,11 @@ def old_is_kept(left):
 def clean_up(bench, counts, moved):
     """The next run goes well, and nothing is left of those before."""
     args = bench.job.args(4, "--overwrite") if moved else bench.begin(True)
-    assert ended(forked(args)) == 0, writing_jobs.said()
+    Child(args).goes_well()
     assert set(bench.found(True).values()) <= {"new", "old"}, bench.found(True)
     assert bench.unexpected() == ([], []), (args, bench.unexpected())
     counts["cleaned"] += 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

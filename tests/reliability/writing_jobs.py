@@ -216,42 +216,49 @@ def remove(path):
         os.unlink(path)
 
 
-def benches(folder):
-    """Benches of all jobs, one after the other in a folder of images and models."""
+def benches(folder, jobs):
+    """Benches of jobs, one after the other in a folder of images and models."""
     inputs, here = os.path.join(folder, "inputs"), os.path.join(folder, "here")
     os.makedirs(inputs)
     prepare(inputs)
     os.makedirs(here)
     os.chdir(here)
-    for each in JOBS:
+    for each in jobs:
         yield Bench(each, inputs)
 
 
-def forked(args, prepare=lambda: None):
-    """Process that runs a command; what it says goes to the files ../out and ../err."""
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            for number, name in ((1, "../out"), (2, "../err")):
-                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            prepare()
-            code = main(args)
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-    return pid
+class Child:
+    """Process that runs a command, forked from this one; what it says comes through pipes."""
 
+    def __init__(self, args, prepare=lambda: None):
+        pipes = [os.pipe(), os.pipe()]
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 99
+            try:
+                for number, (_, into) in enumerate(pipes, 1):
+                    os.dup2(into, number)
+                prepare()
+                code = main(args)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        self._said = [out for out, _ in pipes]
+        for _, into in pipes:
+            os.close(into)
 
-def ended(pid):
-    """Exit code of a process, or the signal that ended it, below zero."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    def ended(self):
+        """Exit code, or the signal that ended it below zero; what it printed, and its errors."""
+        said = []
+        for pipe in self._said:
+            with open(pipe) as file:
+                said.append(file.read())
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), *said
 
-
-def said():
-    """What the last command has printed, and its errors."""
-    return Path("../out").read_text(), Path("../err").read_text()
+    def goes_well(self):
+        code, _, err = self.ended()
+        assert code == 0, err
 
 
 def program(file, folder, *numbers):
