@@ -21,8 +21,8 @@ def test_a_disk_that_refuses_any_call_or_any_size(tmp_path, times, figure):
     assert counts["limits"] > 2 * n_jobs
     assert counts["failures"] > 2 * n_jobs
     found = (
-        "{calls:,} calls and {limits:,} limits: {failures:,} failures, each with exit code 1 and one"
-        " line that names the output; 0 old files harmed, 0 leftovers"
+        "{calls:,} calls and {limits:,} limits: {failures:,} failures, each with exit code 1 and"
+        " one line that names the output; 0 old files harmed, 0 leftovers"
     )
     figure(
         f"{n_jobs} jobs whose n-th open, write, fsync, link or rename fails (ENOSPC, EIO, EDQUOT,"

@@ -17,8 +17,8 @@ def test_kill_at_any_moment_of_any_job(tmp_path, times, figure):
     assert counts["leftovers"] > 0  # killed while they wrote
     assert counts["cleaned"] >= n_jobs
     found = (
-        "{kills:,} kills: the old outputs {old} times, the new ones {new}, some of each {mixed}, all"
-        " of them whole; {leftovers} hidden leftovers, none after the next run"
+        "{kills:,} kills: the old outputs {old} times, the new ones {new}, some of each {mixed},"
+        " all of them whole; {leftovers} hidden leftovers, none after the next run"
     )
     figure(
         f"kill -9 at random moments of {n_jobs} jobs of segment, predict and fit, to every format",
