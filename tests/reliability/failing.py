@@ -96,6 +96,8 @@ def failed(bench, old, prepare, counts):
     if code == 0:
         assert set(states.values()) <= {"new", *missing(bench)}, told
         return False
+    if "--out-dir" not in args and states[bench.job.outputs[0]] == "old":
+        assert set(states.values()) == {"old"}, told  # nothing beside labels that are not there
     counts["failures"] += 1
     assert code == 1, told
     found = SAID.fullmatch(err)

@@ -117,6 +117,8 @@ def main(folder, n_jobs, n_kills):
             counts["old" if kinds == {"old"} else "new" if kinds == {"new"} else "mixed"] += 1
             counts["corrupt"] += "corrupt" in kinds
             assert "corrupt" not in kinds, (args, states, left)
+            if states[bench.job.outputs[0]] != "new":
+                assert "new" not in kinds, (args, states)  # labels are the first to appear
             if "absent" in kinds:
                 assert old_is_kept(left), (args, states, left)
                 counts["moved aside"] += 1
