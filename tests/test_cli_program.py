@@ -240,3 +240,29 @@ def test_a_reader_that_goes_away():
     os.close(writing)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_standard_output_that_is_full(tmp_path, more):
+    np.save(tmp_path / "in.npy", np.arange(12, dtype=np.uint8).reshape(3, 4))
+    with open("/dev/full", "w") as full:
+        process = start("segment", "in.npy", "out.npy", "-k", "2", *more, cwd=tmp_path, stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err == (
+        "fastseg: error: standard output: cannot be written (No space left on device);"
+        " the files of the run are whole\n"
+    )
+    assert np.load(tmp_path / "out.npy").max() == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes them as a shell does")
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed(tmp_path, closed):
+    """A file that is opened next would get their numbers, and what libraries print there."""
+    np.save(tmp_path / "in.npy", np.arange(12, dtype=np.uint8).reshape(3, 4))
+    command = f'"{sys.executable}" -m fastseg segment in.npy out.npy -k 2 {closed}'
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert np.load(tmp_path / "out.npy").max() == 1

@@ -27,7 +27,7 @@ def installation() -> dict[str, Any]:
     from importlib.metadata import version
 
     from ..costs import Calibration, load_calibration
-    from ..kernels.cpu.jit import cache_folder
+    from ..kernels.cpu.kernel_cache import cache_folder
     from ..kernels.cpu.threads import resolve_n_threads
 
     calibration = load_calibration()
@@ -42,7 +42,7 @@ def installation() -> dict[str, Any]:
             ", ".join(calibration.costs) if isinstance(calibration, Calibration) else calibration
         ),
         "threads": resolve_n_threads(),
-        "cache": cache_folder(),  # None: every process compiles anew
+        "cache": cache_folder(),  # None: no folder can be written
     }
 
 
@@ -55,7 +55,7 @@ def warm_up(n_channels: list[int], callback: Callback) -> dict[str, Any]:
         If what is compiled could not be kept.
     """
     from ..kernels.compilation import Compilation, watched
-    from ..kernels.cpu.jit import cache_folder
+    from ..kernels.cpu.kernel_cache import cache_folder
     from ..kernels.cpu.warm_up import problems
 
     if cache_folder() is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -19,11 +21,13 @@ from ..io import (
     encode_labels,
     encode_values,
 )
+from ..io.atomic import settle
 from ..io.image import Legend
 from ..io.opening import check_label_output
 from ..io.pieces import belongs_beside, labels_beside
 from ..model import Model
-from ..pictures.drawing import check_plot, save_figure
+from ..model_file import model_text
+from ..pictures.drawing import check_plot, encode_figure
 from ..progress import Callback, Clock
 from ..segmentation import Segmentation
 from .extras import Extras
@@ -153,33 +157,45 @@ def _written(
         figures = _draw(job, report_path, dendrogram_path)
         clock.stop("draw")
     callback("write", 0, 0, {})
+    beside: dict[str, Callable[[BinaryIO], object]] = {}
+    if distances is not None and (path := extras.distance_path) is not None:
+        beside[path] = partial(encode_values, path=path, values=distances, geometry=geometry)
+    if found is not None and (path := extras.objects_path) is not None:
+        beside[path] = partial(
+            encode_labels, path=path, labels=found.instances, left_out=True, geometry=geometry
+        )
+    if model_path is not None:
+        beside[model_path] = lambda file: file.write(model_text(job.model))
+    for path, figure in figures.items():
+        beside[path] = partial(encode_figure, figure, path=path)
     with contextlib.ExitStack() as stack:
-
-        def open_(path: str) -> BinaryIO:
-            return stack.enter_context(atomic_write(path, overwrite=overwrite))
-
-        if belongs_beside(job.output, job.image):
-            legend = Legend(job.colors, job.start_label == 1, job.names, geometry)
-            stack.enter_context(labels_beside(
-                job.output, job.labels, legend, job.image, job.input, overwrite=overwrite
-            ))  # fmt: skip
-        else:
-            encode_labels(
-                open_(job.output), job.output, job.labels, colors=job.colors,
-                left_out=job.start_label == 1, names=job.names, geometry=geometry,
-            )  # fmt: skip
-        if distances is not None and extras.distance_path is not None:
-            encode_values(open_(extras.distance_path), extras.distance_path, distances, geometry)
-        if found is not None and extras.objects_path is not None:
-            path = extras.objects_path
-            encode_labels(open_(path), path, found.instances, left_out=True, geometry=geometry)
-        if model_path is not None:
-            job.model.save(model_path, overwrite=overwrite)
-        for path, figure in figures.items():
-            save_figure(figure, path, overwrite=overwrite)
+        # These are whole before the labels appear, and appear right after.
+        for path, encode in beside.items():
+            file = stack.enter_context(atomic_write(path, overwrite=overwrite))
+            encode(file)
+            settle(file)
+        stack.enter_context(_labels_of(job, overwrite))
     clock.stop("write")
     inner = job.model.seconds if isinstance(job.model, Segmentation) else None
     return replace(job, objects=found, more_files=tuple(extras.files), seconds=clock.result(inner))
+
+
+@contextlib.contextmanager
+def _labels_of(job: ImageJob, overwrite: bool) -> Iterator[None]:
+    """Write the labels of a job; they appear when the block ends."""
+    legend = Legend(job.colors, job.start_label == 1, job.names, job.geometry)
+    if belongs_beside(job.output, job.image):
+        with labels_beside(
+            job.output, job.labels, legend, job.image, job.input, overwrite=overwrite
+        ):
+            yield
+        return
+    with atomic_write(job.output, overwrite=overwrite) as file:
+        encode_labels(
+            file, job.output, job.labels, colors=job.colors, left_out=legend.left_out,
+            names=job.names, geometry=job.geometry,
+        )  # fmt: skip
+        yield
 
 
 def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +27,20 @@ def say(kind: str, words: str, code: int = 0) -> int:
     return code
 
 
+@contextlib.contextmanager
+def _to_standard_output() -> Iterator[None]:
+    """Say what could not be printed: a disk may have room for labels and none for what is told."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"standard output: cannot be written ({error.strerror}); the files of the run are whole"
+        ) from error
+
+
+@_to_standard_output()
 def report(job: Job, as_json: bool, *more: str | None) -> None:
     """Print what a job did and which files it wrote."""
     _report_skipped(job.in_pieces.get("skipped", {}))
@@ -59,6 +73,7 @@ def _report_skipped(skipped: dict[str, int]) -> None:
         say("warning", f"{words}; {n_pixels:,} pixels were left out")
 
 
+@_to_standard_output()
 def report_fit(job: FitJob, as_json: bool) -> None:
     """Print what clusters were fitted to many files."""
     _report_skipped(job.model.skipped)
@@ -77,6 +92,7 @@ def report_fit(job: FitJob, as_json: bool) -> None:
     click.echo(f"written: {click.format_filename(job.model_path)}")
 
 
+@_to_standard_output()
 def print_table(
     job: Study[Any],
     as_json: bool,
@@ -92,6 +108,7 @@ def print_table(
     _print_around(lines(job), table(job))
 
 
+@_to_standard_output()
 def print_measured(
     measured: Measured,
     paths: list[str],

@@ -328,7 +328,9 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
         elif value is None:
             entries = ["not counted: most pixels are distinct"]
             if name == "cache":
-                entries = ["not kept: no folder can be written, every process compiles anew"]
+                entries = [
+                    "not kept: no folder can be written, so processes compile what is missing"
+                ]
         else:
             entries = [f"{value:,}" if isinstance(value, int) else str(value)]
         lines += [f"{_FACTS.get(name, name) + ':':<17}{entry}" for entry in entries]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
-import platform
-import re
-import secrets
 import shutil
-import zlib
 from collections.abc import Collection, Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from .leftovers import LEFTOVER, remove_leftovers, temporary_name
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 StrPath = str | os.PathLike[str]
 
-# What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
-_LEFTOVER = ".part"
-_KEPT = 80
+_BUFFER_BYTES = 2**17
 # A disk, a quota, a limit on the size of files; Windows has not all of them.
 _FULL = [getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)]
 
@@ -79,18 +79,50 @@ def check_output(
 
 
 @contextlib.contextmanager
-def _room_for(path: StrPath, temporary: str) -> Iterator[None]:
-    """Name the file where a disk or a limit is too small for it."""
+def writing_to(path: StrPath) -> Iterator[None]:
+    """Name the output that could not be written, whatever file or folder of it that was."""
     try:
         yield
     except OSError as error:
-        other = error.filename is not None and not str(error.filename).startswith(temporary)
-        if error.errno not in _FULL or other:
-            raise
-        name, why = os.fspath(path), error.strerror
-        raise OSError(
-            f"{name}: cannot be written ({why}); make room, or write elsewhere"
-        ) from error
+        way_out = "; make room, or write elsewhere" if error.errno in _FULL else ""
+        named = OSError(
+            f"{os.fspath(path)}: cannot be written ({error.strerror or error}){way_out}"
+        )
+        named.errno = error.errno
+        raise named from error
+
+
+class _Raw(io.FileIO):
+    """A file that is named by its output, not by where it is written, when the disk refuses."""
+
+    def __init__(self, output: StrPath, path: str) -> None:
+        self.output, self.settled = output, False
+        # os.open, not tempfile: the mode then follows the umask as for any new file.
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        super().__init__(os.open(path, flags, 0o666), "r+")
+
+    def write(self, data: Buffer) -> int:
+        self.settled = False
+        with writing_to(self.output):
+            return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        self.settled = False
+        with writing_to(self.output):
+            return super().truncate(size)
+
+
+def settle(file: BinaryIO) -> None:
+    """Bring all that was written to a file of `atomic_write` to the disk: only a name is missing.
+
+    Of several files that belong together each is settled before the first one appears.
+    """
+    file.flush()
+    raw: _Raw = file.raw  # type: ignore[attr-defined]
+    if not raw.settled:
+        with writing_to(raw.output):
+            os.fsync(raw.fileno())
+        raw.settled = True
 
 
 def check_parent(name: str, folder: str) -> None:
@@ -124,7 +156,7 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     Yields
     ------
     file
-        A binary file, open for writing (and reading and seeking).
+        A binary file, open for writing (and reading and seeking), whose errors name `path`.
 
     Raises
     ------
@@ -134,15 +166,14 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     check_output(path, overwrite)
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    _remove_leftovers(folder, name)
-    temporary = _temporary(folder, name)
-    # os.open, not tempfile: the mode then follows the umask as for any new file.
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    remove_leftovers(folder, name)
+    temporary = temporary_name(folder, name)
     try:
-        with _room_for(path, temporary), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+        with writing_to(path):
+            raw = _Raw(path, temporary)
+        with io.BufferedRandom(raw, _BUFFER_BYTES) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            settle(file)
         _publish(temporary, target, os.fspath(path), overwrite)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -174,26 +205,29 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    remove_leftovers(folder, name)  # an old folder may come back
     _check_folder(target, os.fspath(path), overwrite)
-    _remove_leftovers(folder, name)
-    temporary = _temporary(folder, name)
-    old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
-    os.mkdir(temporary)
+    temporary = temporary_name(folder, name)
+    old = temporary.removesuffix(LEFTOVER) + ".old" + LEFTOVER
     try:
-        with _room_for(path, temporary):
-            yield temporary
+        with writing_to(path):
+            os.mkdir(temporary)
+        yield temporary
+        with writing_to(path):
             for inner, _, files in os.walk(temporary):
                 for file in files:
                     _sync_file(os.path.join(inner, file))
                 _sync_folder(inner)
         _check_folder(target, os.fspath(path), overwrite)  # another process may have made it
-        # A folder cannot be renamed onto one that holds something.
-        if os.path.isdir(target):
-            os.rename(target, old)
-        os.rename(temporary, target)
+        with writing_to(path):
+            # A folder cannot be renamed onto one that holds something.
+            if os.path.isdir(target):
+                os.rename(target, old)
+            os.rename(temporary, target)
     except BaseException:
         if os.path.isdir(old) and not os.path.lexists(target):
-            os.rename(old, target)
+            with contextlib.suppress(OSError):  # else it comes back with the next run
+                os.rename(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(folder)
@@ -203,69 +237,10 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
 def remove_late(path: str) -> None:
     """Remove what came into a folder of `atomic_folder` after that was given up, by its name."""
     while path != os.path.dirname(path):
-        if path.endswith(_LEFTOVER):
+        if path.endswith(LEFTOVER):
             shutil.rmtree(path, ignore_errors=True)
             return
         path = os.path.dirname(path)
-
-
-def _temporary(folder: str, name: str) -> str:
-    """Hidden name of bounded length: long names of outputs are near the limit already."""
-    own = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return os.path.join(folder, f".{name[:_KEPT]}.{own}{_LEFTOVER}")
-
-
-def _machine() -> str:
-    """Digits for this machine: on a shared disk others may be writing."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
-
-
-def _remove_leftovers(folder: str, name: str) -> None:
-    """Remove what runs that were killed have left of an output of this name.
-
-    A process of that number may be another one by now: its leftovers stay till the next run.
-    """
-    pattern = re.compile(
-        re.escape(f".{name[:_KEPT]}.{_machine()}-") + r"(\d+)-[0-9a-f]{8}(\.old)?\.part"
-    )
-    with contextlib.suppress(OSError):
-        for entry in os.listdir(folder):
-            found = pattern.fullmatch(entry)
-            if found is None or _is_running(int(found[1])):
-                continue
-            left = os.path.join(folder, entry)
-            # What was moved away is the old folder: it comes back where no new one came.
-            if found[2] and not os.path.lexists(os.path.join(folder, name)):
-                os.rename(left, os.path.join(folder, name))
-            elif os.path.isdir(left):
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                os.unlink(left)
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return True
-    if os.name == "nt":  # os.kill would end it
-        return _runs_on_windows(process)
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _runs_on_windows(process: int) -> bool:
-    import ctypes
-
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
-    handle = kernel.OpenProcess(0x1000, False, process)  # to ask for little is always granted
-    if not handle:
-        return False
-    kernel.CloseHandle(handle)
-    return True
 
 
 def _check_existing(name: str, overwrite: bool) -> None:
@@ -298,9 +273,11 @@ def _publish(temporary: str, target: str, name: str, overwrite: bool) -> None:
         except OSError:  # a file system without hard links
             _check_existing(name, overwrite)
         else:
-            os.unlink(temporary)
+            with contextlib.suppress(OSError):  # else the next run removes it
+                os.unlink(temporary)
             return
-    os.replace(temporary, target)
+    with writing_to(name):
+        os.replace(temporary, target)
 
 
 def _sync_file(path: str) -> None:

@@ -6,6 +6,7 @@ TIFF 6.0 specification, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 from dataclasses import dataclass
@@ -299,7 +300,9 @@ def write_values(
     check_labels(name, 0, values.shape)
     planes = values.astype(np.float32, copy=False).reshape(-1, *values.shape[-2:])
     first, *others = (Image.fromarray(plane) for plane in planes)
+    encoded = io.BytesIO()  # libtiff does not tell why it could not write to a file
     first.save(
-        file, format="TIFF", compression="tiff_adobe_deflate", save_all=bool(others),
+        encoded, format="TIFF", compression="tiff_adobe_deflate", save_all=bool(others),
         append_images=others,
     )  # fmt: skip
+    file.write(encoded.getbuffer())

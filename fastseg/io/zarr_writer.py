@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_folder
+from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
 from .zarr_chunks import ZarrPlace
@@ -61,18 +61,21 @@ def create(path: str, plan: LabelPlan, *, overwrite: bool) -> Iterator[ZarrWrite
     image = in_image(path)
     if image is None:
         with atomic_folder(path, overwrite=overwrite) as folder:
-            if _is_ome(path):
-                yield _begin_image(path, folder, plan)
-            else:
-                yield _begin_array(path, folder, plan)
+            with writing_to(path):
+                begin = _begin_image if _is_ome(path) else _begin_array
+                writer = begin(path, folder, plan)
+            yield writer
         return
     labels = os.path.dirname(os.path.abspath(path))
     made = not os.path.isdir(labels)
     try:
-        os.makedirs(labels, exist_ok=True)
         place = _place_in(image, path, plan)
+        with writing_to(path):
+            os.makedirs(labels, exist_ok=True)
         with atomic_folder(path, overwrite=overwrite) as folder:
-            yield _begin_labels(path, folder, plan, place)
+            with writing_to(path):
+                writer = _begin_labels(path, folder, plan, place)
+            yield writer
         register(image, os.path.abspath(path), place.zarr_format, version_for(place.zarr_format))
     except BaseException:
         if made:
@@ -245,7 +248,8 @@ class ZarrWriter:
                 slice(b.start - i.start, b.stop - i.start)
                 for b, i in zip(block, index, strict=True)
             )
-            array[block] = values[tuple(inner)]
+            with writing_to(self._path):
+                array[block] = values[tuple(inner)]
 
     def write(self, region: Region, encoded: None) -> None:
         """See `LabelWriter.write`."""
@@ -277,7 +281,8 @@ class ZarrWriter:
 
     def shrink(self, level: int, region: Region) -> None:
         """Fill a region of the size after ``level`` by what that holds."""
-        _shrink(self._arrays[level], self._arrays[level + 1], region)
+        with writing_to(self._path):
+            _shrink(self._arrays[level], self._arrays[level + 1], region)
 
 
 def _shrink(finer: Any, coarser: Any, region: Region) -> None:

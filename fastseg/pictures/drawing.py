@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..io import StrPath, atomic_write, check_output
 
@@ -41,4 +41,9 @@ def save_figure(figure: Figure, path: StrPath, *, overwrite: bool) -> None:
     """Write a drawing in the format that its suffix names; the file is whole or absent."""
     check_output(path, overwrite, PLOT_SUFFIXES)
     with atomic_write(path, overwrite=overwrite) as file:
-        figure.savefig(file, format=os.path.splitext(path)[1][1:].lower())
+        encode_figure(figure, file, path)
+
+
+def encode_figure(figure: Figure, file: BinaryIO, path: StrPath) -> None:
+    """Write a drawing into an open file, in the format that the name `path` asks for."""
+    figure.savefig(file, format=os.path.splitext(path)[1][1:].lower())

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..class_names import label_names
 from ..io import StrPath
-from ..io.atomic import atomic_write
+from ..io.atomic import atomic_write, settle
 from ..io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from ..io.image import Legend
 from ..io.opening import create_labels, writes_regions
@@ -130,7 +130,7 @@ class Output:
             if saved is not None:
                 model.counts = counts
                 saved.write(model_text(model))
-                saved.flush()
+                settle(saved)
         return counts
 
     def _draw(self, preview: Preview, file: BinaryIO, counts: Array, image: ChunkedImage) -> None:
@@ -140,7 +140,7 @@ class Output:
             os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
         )  # fmt: skip
         picture.save(file, format="PNG")
-        file.flush()
+        settle(file)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
-from hashlib import sha256
 from importlib.util import find_spec
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -21,6 +19,7 @@ from numpy import dtype
 
 from ..compilation import Compilation, tell
 from ..forking import unforked
+from .kernel_cache import KernelCache
 
 
 def _load_without_scipy() -> None:
@@ -117,15 +116,16 @@ def _ready(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def _make(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    assert isinstance(kernel, FunctionType)
+    ready: Any = njit(nogil=True)(kernel)
+    if ready is kernel:  # as NUMBA_DISABLE_JIT asks
+        return ready
     began = time.perf_counter()
-    named = _named(kernel, arguments)
-    start = _Start(named)
+    ready._cache = KernelCache(kernel)
+    start = _Start(kernel)
     with event.install_listener("numba:compile", start):
-        try:
-            ready = njit(arguments, nogil=True, cache=True)(named)
-        except (RuntimeError, OSError):
-            # No folder for the cache can be written, or it is full: compile for this process alone.
-            ready = njit(arguments, nogil=True)(named)
+        ready.compile(arguments)
+        ready.disable_compile()
     tell(Compilation(kernel.__name__, time.perf_counter() - began, start.seen))
     return ready
 
@@ -144,43 +144,3 @@ class _Start(event.Listener):
 
     def on_end(self, event: Any) -> None:
         """Do nothing: what follows is written to the cache first."""
-
-
-def _named(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
-    """Kernel whose name, and so its place in the cache, changes with the types and the sources.
-
-    Numba itself looks at the file that holds a kernel, and at none that it calls. And what it
-    keeps of one name for several types, two processes that compile at once may mix up.
-    """
-    assert isinstance(kernel, FunctionType)
-    named = FunctionType(
-        kernel.__code__,
-        kernel.__globals__,
-        kernel.__name__,
-        kernel.__defaults__,
-        kernel.__closure__,
-    )
-    types_digest = sha256(repr(arguments).encode()).hexdigest()[:12]
-    named.__qualname__ = f"{kernel.__qualname__}_{_sources()}_{types_digest}"
-    named.__module__ = kernel.__module__
-    return named
-
-
-@cache
-def _sources() -> str:
-    """Digest of the sources of all kernels."""
-    digest = sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def cache_folder() -> str | None:
-    """Folder where compiled kernels are kept, or None where none can be written."""
-
-    def probe() -> None: ...
-
-    try:
-        return str(njit(cache=True)(probe).stats.cache_path)
-    except RuntimeError:
-        return None

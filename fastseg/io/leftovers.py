@@ -1,0 +1,79 @@
+"""Names of what is being written, and what runs that were killed have left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import zlib
+
+# What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
+LEFTOVER = ".part"
+_KEPT = 80
+# By this process: in a container that is started again, the one before had the same number.
+_made: set[str] = set()
+
+
+def temporary_name(folder: str, name: str) -> str:
+    """Hidden name of bounded length: long names of outputs are near the limit already."""
+    own = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    hidden = f".{name[:_KEPT]}.{own}{LEFTOVER}"
+    _made.add(hidden)
+    return os.path.join(folder, hidden)
+
+
+def _machine() -> str:
+    """Digits for this machine: on a shared disk others may be writing."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def remove_leftovers(folder: str, name: str) -> None:
+    """Remove what runs that were killed have left of an output of this name.
+
+    A process of that number may be another one by now: its leftovers stay till the next run.
+    """
+    pattern = re.compile(
+        re.escape(f".{name[:_KEPT]}.{_machine()}-") + r"(\d+)-[0-9a-f]{8}(\.old)?\.part"
+    )
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            found = pattern.fullmatch(entry)
+            begun = entry.replace(".old.part", LEFTOVER)
+            if found is None or begun in _made or _is_other_running(int(found[1])):
+                continue
+            left = os.path.join(folder, entry)
+            # What was moved away is the old folder: it comes back where no new one came.
+            if found[2] and not os.path.lexists(os.path.join(folder, name)):
+                os.rename(left, os.path.join(folder, name))
+            elif os.path.isdir(left):
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                os.unlink(left)
+
+
+def _is_other_running(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    if os.name == "nt":  # os.kill would end it
+        return _runs_on_windows(process)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _runs_on_windows(process: int) -> bool:
+    import ctypes
+
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel.OpenProcess(0x1000, False, process)  # to ask for little is always granted
+    if not handle:
+        return False
+    kernel.CloseHandle(handle)
+    return True
