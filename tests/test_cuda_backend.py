@@ -443,20 +443,23 @@ class TestPlan:
     def test_pieces_cover_the_points_and_their_sums_fit(self, n, d, k, integers):
         plan = Plan.of(n, d, k, integers)
         assert (plan.n_pieces - 1) * plan.piece < n <= plan.n_pieces * plan.piece
-        assert plan.shared_bytes <= 40 * 2**10
+        assert plan.shared_bytes <= (160 if plan.kernel[1] == "accumulate_shared" else 40) * 2**10
         n_sums = k * (d + 1)
         assert plan.n_groups * (n_sums + 1) <= max(2 * 2**18, n * n_sums / 2**23)
-        if plan.kernel[1] == "accumulate_int32":
+        if plan.kernel[1].startswith("accumulate_int32"):
             assert plan.piece / plan.n_threads * 65535 < 2**31
 
     def test_each_kernel_has_its_share(self):
         kernels = {
             Plan.of(10**6, d, k, integers).kernel[1]
-            for d, k, integers in [(3, 8, True), (3, 8, False), (3, 64, True), (3, 64, False)]
+            for integers in (True, False)
+            for d, k in [(3, 8), (2, 40), (3, 20), (3, 64)]
         }
         assert kernels == {
-            "accumulate_int32",
-            "accumulate_float64",
+            "accumulate_int32_128",
+            "accumulate_int32_64",
+            "accumulate_float64_128",
+            "accumulate_float64_64",
             "accumulate_shared",
             "accumulate_owned",
         }
@@ -483,7 +486,7 @@ def test_one_launch_per_iteration():
     points.accumulate(np.eye(3))
     device.launches.clear()
     points.accumulate(np.eye(3))
-    assert device.launches == ["accumulate_float64"]
+    assert device.launches == ["accumulate_float64_128"]
 
 
 @needs_compiler
@@ -513,7 +516,7 @@ def test_pinned_arrays_are_copied_directly(monkeypatch):
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
-@pytest.mark.parametrize("k", [2, 60])
+@pytest.mark.parametrize("k", [2, 60, 90])
 def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
     monkeypatch.setattr(cuda_points, "_MIN_PIECE", 2**17)
     extreme = np.iinfo(dtype).max if dtype == "uint16" else np.iinfo(dtype).min
@@ -521,7 +524,8 @@ def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
     centers = extreme + 3.0 * np.arange(k)[:, None]
     backend, device = emulated()
     partials = backend.put(points).accumulate(centers)
-    assert device.launches == ["accumulate_int32" if k == 2 else "accumulate_shared"]
+    kernels = {2: "accumulate_int32_128", 60: "accumulate_int32_64", 90: "accumulate_shared"}
+    assert device.launches == [kernels[k]]
     assert partials.sums[0, 0] == int(extreme) * len(points)
     assert partials.weights[0] == len(points)
 

@@ -8,7 +8,7 @@ import pytest
 import fastseg
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cuda import CudaBackend, transfer
-from fastseg.kernels.cuda.device import CupyDevice
+from fastseg.kernels.cuda.cupy_device import CupyDevice
 
 pytestmark = pytest.mark.gpu
 

@@ -94,8 +94,9 @@ class DeviceCounter:
     def launch(self, kernel: tuple[str, str], n: int, *arguments: Any, label: str = "") -> None:
         """Run a kernel of count.cu or look_up.cu over n pixels."""
         options = defines(CODE=self.code, **({"LABEL": label} if label else {}))
-        n_blocks = min(-(-n // (16 * _THREADS)), 8 * self.device.n_multiprocessors)
-        self.device.launch((kernel[0], options, kernel[1]), n_blocks, _THREADS, arguments)
+        whole = kernel[0], options, kernel[1]
+        n_blocks = min(-(-n // (16 * _THREADS)), self.device.max_blocks(whole, _THREADS))
+        self.device.launch(whole, n_blocks, _THREADS, arguments)
 
     def feed(self, pixels: Any, again: bool = False) -> Feed:
         """Pixels on the device, or on their way; to be kept if they are needed again."""

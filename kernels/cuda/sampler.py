@@ -36,8 +36,9 @@ class DeviceSampler:
 
     def __init__(self, points: CudaPoints) -> None:
         self.device = points.device
-        self.options, self.n_features = points.options, points.n_features
-        self.n_blocks = points.device.n_multiprocessors * 8
+        self.n_features = points.n_features
+        self.kernel = "assign.cu", points.options, "potentials"
+        self.n_blocks = points.device.max_blocks(self.kernel, _THREADS)
         n = points.n_points
         self.n_points, self.n_pieces = n, -(-n // _PIECE)
         feed = points.feed
@@ -87,7 +88,7 @@ class DeviceSampler:
         n_candidates = len(candidates)
         totals = self.device.empty((self.n_pieces, n_candidates), np.float64)
         self.device.launch(
-            ("assign.cu", self.options, "potentials"),
+            self.kernel,
             min(self.n_pieces, self.n_blocks),
             _THREADS,
             (

@@ -7,6 +7,7 @@ computes on what came before.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Inbox:
         """Copy an array of the same shape and type; work queued from now on sees it."""
         event = None
         try:
-            if self.device.is_pinned(source):
+            if _is_direct(self.device, source):
                 event = self.device.send(source, target, after)
                 # The caller may change the array as soon as this returns.
                 self.device.synchronize(event)
@@ -83,7 +84,7 @@ class Outbox:
     def fetch(self, source: DeviceArray, target: Array) -> None:
         """Copy an array of the same shape and type once the work queued so far is done."""
         after = self.device.mark()
-        direct = self.device.is_pinned(target)
+        direct = _is_direct(self.device, target)
         if not direct and not self.buffers:
             self.buffers = [self.device.pinned(PINNED_BYTES) for _ in range(2)]
         for start, stop in [(0, len(target))] if direct else _parts(target):
@@ -119,11 +120,13 @@ class Feed:
     """Rows of arrays of equal length, chunk by chunk on the device.
 
     With ``keep`` they stay there as a whole after the first pass, or after `load`, where
-    they take at most that share of the free memory; else each pass sends them anew.
+    they take at most that share of the free memory; else each pass sends them anew. What
+    they and the work on them took is free for other libraries once the feed is not needed.
     """
 
     def __init__(self, device: Device, arrays: Sequence[Any], *, keep: float = 0.0) -> None:
         self.device = device
+        self.held = device.held_memory()
         self.n_rows = len(arrays[0])
         self.inbox = Inbox(device)
         self.host: list[Array] = []
@@ -145,6 +148,12 @@ class Feed:
                 pass
             # Later passes may come in another stream than this one.
             self.inbox.finish()
+
+    def __del__(self) -> None:
+        if sys.is_finalizing():
+            return
+        self.resident = self.room = None
+        self.device.give_back(self.held)
 
     def _aligned(self, array: DeviceArray) -> DeviceArray:
         """The array or a copy that is usable: a slice of another one may start anywhere."""
@@ -215,10 +224,13 @@ class Feed:
 
     def shortage(self, needed: int) -> str:
         """Words for a device that has no room for so many bytes."""
+        theirs = ""
+        if "torch" in sys.modules:
+            theirs = " (torch.cuda.empty_cache() frees what PyTorch keeps)"
         return (
             f"the device {self.device.name} has {self.device.free_memory() / 2**20:.1f} MiB free,"
             f" but {needed / 2**20:.1f} MiB are needed for a part of the {self.n_rows} points;"
-            " free memory on it, or use backend='cpu'"
+            f" free memory on it{theirs}, or use backend='cpu'"
         )
 
 
@@ -231,6 +243,11 @@ def dtype_of(device: Device, array: Any) -> np.dtype[Any]:
     """NumPy's type of an array of any library."""
     dtype: np.dtype[Any] = (device.wrap(array) if device.owns(array) else array).dtype
     return dtype
+
+
+def _is_direct(device: Device, array: Array) -> bool:
+    """Whether the device can copy from or to a host array itself."""
+    return bool(array.flags.c_contiguous) and device.is_pinned(array)
 
 
 def _parts(array: Array) -> Iterator[tuple[int, int]]:

@@ -62,7 +62,7 @@ class WidePoints(CudaPoints):
         for start, stop, chunk in self.feed.chunks(rows, products.tile, beside):
             n = stop - start
             found = self.device.empty((n,), dtype) if target is None else target[start:stop]
-            far = self.device.empty((n,), np.float64) if distances else None
+            far = self._far(n) if distances else None
             for first in range(0, n, products.tile):
                 part = slice(first, min(first + products.tile, n))
                 labels, exact = products.assign(chunk[0][part], first_label)
@@ -107,9 +107,10 @@ class _Products:
             values = self.device.empty(tile.shape, self.real)
             self.device.copy(tile, values)
         self.device.multiply(values, self.rounded, self.products[:n])
+        kernel = "wide.cu", self.options, "assign_products"
         self.device.launch(
-            ("wide.cu", self.options, "assign_products"),
-            min(-(-n // (_THREADS // 32)), self.device.n_multiprocessors * 16),
+            kernel,
+            min(-(-n // (_THREADS // 32)), self.device.max_blocks(kernel, _THREADS)),
             _THREADS,
             (
                 tile, self.exact, self.norms, self.products, self.largest, self.unit, np.int64(n),
