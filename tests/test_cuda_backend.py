@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -326,12 +328,39 @@ class TestRoom:
         assert again.inertia == expected.inertia
 
     @needs_compiler
-    def test_memory_is_given_back(self):
+    @pytest.mark.parametrize("d", [3, 40])
+    def test_memory_is_given_back(self, d):
+        """And not only to a pool of which other libraries cannot take it."""
         backend, device = emulated()
-        points = np.zeros((5000, 3), np.float32)
-        backend.put(points).accumulate(np.eye(3))
+        points = np.zeros((5000, d), np.float32)
+        resident = backend.put(points)
+        resident.accumulate(np.eye(3, d))
+        resident.sampler().add(np.zeros(d))
+        resident.assign(np.eye(3, d))
+        assert device.held >= points.nbytes
+        del resident
         gc.collect()
-        assert device.used == 0
+        assert (device.used, device.held) == (0, 0)
+
+    @needs_compiler
+    def test_so_is_that_of_counted_pixels(self):
+        backend, device = emulated()
+        image = IMAGES["rgb"]
+        counter = backend.counter(image.dtype, 3)
+        before = device.held
+        counter.add(image.reshape(-1, 3), again=True)
+        counter.distinct()
+        assert device.held > before
+        del counter
+        gc.collect()
+        assert (device.used, device.held) == (0, 0)
+
+    @needs_compiler
+    def test_memory_that_pytorch_keeps_is_told_of(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+        backend, _ = emulated(memory=20_000)
+        with pytest.raises(MemoryError, match=r"on it \(torch\.cuda\.empty_cache\(\) frees what"):
+            backend.put(np.ones((50_000, 3))).accumulate(np.eye(3))
 
 
 class TestDeviceArrays:
@@ -480,6 +509,59 @@ def test_products_that_are_not_exact_enough_are_not_used(d):
 
 
 @needs_compiler
+def test_a_device_of_less_shared_memory_gives_the_same_bits():
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 256, (5003, 3)).astype(np.uint8)
+    centers = rng.uniform(0, 255, (4096, 3))
+    results, launches = set(), []
+    for room in (96, 47):
+        backend, device = emulated()
+        device.max_shared_bytes = room * 2**10
+        partials = backend.put(points).accumulate(centers)
+        launches += device.launches
+        results.add((partials.sums.tobytes(), partials.weights.tobytes(), partials.inertia))
+    assert launches == ["accumulate_shared", "accumulate_owned"]
+    assert len(results) == 1
+    expected = reference.accumulate(points, None, centers)
+    np.testing.assert_array_equal(partials.sums, expected.sums)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_two_to_4096_clusters(cuda, dtype):
+    """Just on both sides of where another kernel has room for the sums."""
+    rng = np.random.default_rng(0)
+    points = (rng.random((4999, 3)) * 250).astype(dtype)
+    for k in (2, 10, 11, 20, 21, 26, 27, 257, 2560, 4096):
+        centers = points[rng.choice(len(points), k, replace=False)].astype(np.float64) + 0.25
+        resident = cuda.put(points)
+        partials, expected = resident.accumulate(centers), CpuBackend().put(points)
+        labels = expected.assign(centers)
+        expected = expected.accumulate(centers)
+        np.testing.assert_array_equal(partials.weights, expected.weights)
+        np.testing.assert_allclose(partials.sums, expected.sums, rtol=1e-13)
+        np.testing.assert_allclose(partials.inertia, expected.inertia, rtol=1e-12)
+        np.testing.assert_array_equal(resident.assign(centers), labels)
+
+
+@needs_compiler
+@pytest.mark.parametrize("d", [3, 40])
+def test_the_farthest_points_are_all_that_comes_back(d, monkeypatch):
+    rng = np.random.default_rng(0)
+    points = rng.random((5003, d)).astype(np.float32)
+    weights = rng.random(5003)
+    backend, device = emulated()
+    fetched, rows = [], device.rows
+    monkeypatch.setattr(
+        device, "rows", lambda array, places: fetched.append(len(places)) or rows(array, places)
+    )
+    far = backend.put(points, weights).farthest(points[:4].astype(np.float64), 2)
+    assert max(fetched) <= 4 * 256
+    expected = CpuBackend().put(points, weights).farthest(points[:4].astype(np.float64), 2)
+    for name in ("values", "weights", "labels", "distances"):
+        np.testing.assert_array_equal(getattr(far, name), getattr(expected, name))
+
+
+@needs_compiler
 def test_one_launch_per_iteration():
     backend, device = emulated()
     points = backend.put(np.random.default_rng(0).random((9000, 3)).astype(np.float32))
@@ -512,6 +594,17 @@ def test_pinned_arrays_are_copied_directly(monkeypatch):
     labels = np.empty(5000, np.int32)
     backend.put(points).assign(points[:3], labels=labels)
     np.testing.assert_array_equal(labels, CpuBackend().put(points).assign(points[:3]))
+
+
+@needs_compiler
+def test_pinned_labels_with_gaps_are_not(monkeypatch):
+    backend, device = emulated()
+    monkeypatch.setattr(device, "is_pinned", lambda array: True)
+    points = np.random.default_rng(0).random((5000, 2))
+    labels = np.full((5000, 2), -1, np.int32)
+    backend.put(points).assign(points[:3], labels=labels[:, 0])
+    np.testing.assert_array_equal(labels[:, 0], CpuBackend().put(points).assign(points[:3]))
+    assert (labels[:, 1] == -1).all()
 
 
 @needs_compiler

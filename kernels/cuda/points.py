@@ -12,7 +12,7 @@ from .centers import FEW, ManyCenters, few_centers
 from .device import NULL, Device, DeviceArray, OutOfMemory
 from .sampler import DeviceSampler, host_sampler
 from .source import defines
-from .transfer import Feed, Outbox, dtype_of, usable
+from .transfer import Feed, Guest, Outbox, dtype_of, usable
 
 # Above this many features a loop over features replaces the unrolled code.
 MAX_UNROLLED = 16
@@ -91,13 +91,13 @@ class Plan:
         return cls(kernel, n_threads, shared, piece, -(-n // piece), n_sums + 1)
 
 
-class CudaPoints:
+class CudaPoints(Guest):
     """Points on a device, or sent there chunk by chunk."""
 
     def __init__(
         self, device: Device, values: Any, weights: Any | None, repeated: bool, n_threads: int
     ) -> None:
-        self.device = device
+        super().__init__(device)
         self.on_device = device.owns(values)
         if self.on_device:
             values = device.wrap(values)

@@ -10,7 +10,7 @@ from ..backend import Array, FloatArray, Sampler, Tick
 from ..cpu import CpuBackend
 from ..cpu.cells import extent, possible, z_order
 from .device import NULL, DeviceArray, OutOfMemory
-from .transfer import Feed
+from .transfer import Feed, Guest
 
 if TYPE_CHECKING:
     from .points import CudaPoints
@@ -28,14 +28,14 @@ def host_sampler(points: CudaPoints) -> Sampler:
     return resident.sampler()
 
 
-class DeviceSampler:
+class DeviceSampler(Guest):
     """Sampler over points on a device, in the order in which the CPU backend draws.
 
     Sums of integers are exact, so that the same thresholds draw the same points there.
     """
 
     def __init__(self, points: CudaPoints) -> None:
-        self.device = points.device
+        super().__init__(points.device)
         self.n_features = points.n_features
         self.kernel = "assign.cu", points.options, "potentials"
         self.n_blocks = points.device.max_blocks(self.kernel, _THREADS)

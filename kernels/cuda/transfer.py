@@ -22,6 +22,21 @@ PINNED_BYTES = 2**24
 _MIN_ROWS = 2**10
 
 
+class Guest:
+    """Holds memory of a device, which is free for other libraries once nobody needs it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._held = device.held_memory()
+
+    def __del__(self) -> None:
+        if sys.is_finalizing() or not hasattr(self, "_held"):
+            return
+        device, held = self.device, self._held
+        vars(self).clear()
+        device.give_back(held)
+
+
 class Inbox:
     """Sends host arrays to the device."""
 
@@ -120,13 +135,11 @@ class Feed:
     """Rows of arrays of equal length, chunk by chunk on the device.
 
     With ``keep`` they stay there as a whole after the first pass, or after `load`, where
-    they take at most that share of the free memory; else each pass sends them anew. What
-    they and the work on them took is free for other libraries once the feed is not needed.
+    they take at most that share of the free memory; else each pass sends them anew.
     """
 
     def __init__(self, device: Device, arrays: Sequence[Any], *, keep: float = 0.0) -> None:
         self.device = device
-        self.held = device.held_memory()
         self.n_rows = len(arrays[0])
         self.inbox = Inbox(device)
         self.host: list[Array] = []
@@ -148,12 +161,6 @@ class Feed:
                 pass
             # Later passes may come in another stream than this one.
             self.inbox.finish()
-
-    def __del__(self) -> None:
-        if sys.is_finalizing():
-            return
-        self.resident = self.room = None
-        self.device.give_back(self.held)
 
     def _aligned(self, array: DeviceArray) -> DeviceArray:
         """The array or a copy that is usable: a slice of another one may start anywhere."""
