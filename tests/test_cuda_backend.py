@@ -562,6 +562,26 @@ def test_the_farthest_points_are_all_that_comes_back(d, monkeypatch):
 
 
 @needs_compiler
+def test_a_hundred_sizes_need_the_kernels_of_the_first(monkeypatch):
+    backend, device = emulated()
+    use(backend, monkeypatch)
+    kernels, launch = [], device.launch
+    monkeypatch.setattr(
+        device, "launch", lambda kernel, *more: kernels.append(kernel) or launch(kernel, *more)
+    )
+    image = picture((30, 130, 1), "uint8")[..., 0]
+    for rows in range(30, 5, -1):
+        for columns in (130, 129, 77, 40):
+            part = image[:rows, :columns]
+            for values in (part, part.astype(np.float32)):
+                fastseg.segment(values, 3, backend="cuda", random_state=0, method="lloyd")
+        if rows == 30:
+            first = set(kernels)
+    assert set(kernels) == first
+    assert {"-DN_FEATURES=1"} == {o for k in first for o in k[1] if o.startswith("-DN_FEATURES")}
+
+
+@needs_compiler
 def test_one_launch_per_iteration():
     backend, device = emulated()
     points = backend.put(np.random.default_rng(0).random((9000, 3)).astype(np.float32))
@@ -635,14 +655,32 @@ def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     monkeypatch.setattr(bench, "RUNS", 1)
-    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values"]
+    monkeypatch.setattr(bench, "SIZES", 2)
     output = tmp_path / "results.txt"
-    bench.main(
-        ["--scale", "1e-5", "--output", str(output), *cases],
-        backend=emulated()[0],
-        about=lambda: ["device: emulated"],
-    )
+    broken = next(case for case in bench.CASES if case.__name__ == "grey")
+
+    def fails(bench):
+        raise AssertionError("other sums than the CPU's")
+
+    fails.__name__ = broken.__name__
+    cases = tuple(fails if case is broken else case for case in bench.CASES)
+    monkeypatch.setattr(bench, "CASES", cases)
+
+    def run():
+        bench.main(
+            ["--scale", "1e-5", "--commit", "abc", "--output", str(output)],
+            backend=emulated()[0],
+            about=lambda commit: [f"device: emulated, at {commit}"],
+        )
+
+    with pytest.raises(SystemExit, match="failed: grey"):
+        run()
     lines = output.read_text().splitlines()
-    assert lines[0] == "device: emulated"
-    assert sum(": median " in line for line in lines) == 9
+    assert lines[0] == "device: emulated, at abc"
+    assert "grey: FAILED, AssertionError: other sums than the CPU's" in lines
+    assert sum(": median " in line for line in lines) == 8
+    assert any(": 0 kernels compiled after the first" in line for line in lines)
     assert lines == capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(bench, "CASES", (broken,))
+    run()
+    assert sum(": median " in line for line in output.read_text().splitlines()) == 2
