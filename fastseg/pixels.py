@@ -13,7 +13,7 @@ from .arrays import check_finite, check_magnitude, native, refuse_dask, refuse_g
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
-from .resident import left_there, refuse_there
+from .resident import fetched, full_beside, left_there, put_beside, refuse_there
 from .resident import resident as at_rest
 
 
@@ -65,8 +65,8 @@ class Pixels:
         if self.kept is None:
             full = labels.reshape(self.layout)
         else:
-            full = np.full(self.layout, empty, labels.dtype)
-            full[self.kept] = labels
+            full = full_beside(self.values, self.layout, labels.dtype, empty)
+            full[put_beside(self.values, self.kept)] = labels
         return full.T if self.turned else full
 
     def result(self, labels: Any, empty: float = 0) -> Any:
@@ -98,8 +98,8 @@ def as_pixels(
 
     For images like one that was fitted, ``n_channels`` tells how many channels that
     had: a file then goes by its own channels, and a last axis of that length holds
-    channels however long it is. With ``resident`` an image in a GPU's memory stays there,
-    where all of its pixels take part.
+    channels however long it is. With ``resident`` an image in a GPU's memory stays there;
+    its mask may be there or not.
 
     Raises
     ------
@@ -117,8 +117,8 @@ def as_pixels(
     channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
     image, caller = from_caller(image, "image")
     if resident and is_on_gpu(image):
-        there = _left_there(image, channel_axis, n_channels, caller)
-        refuse_there(there.values, mask=mask is not None, nodata=nodata is not None)
+        there = _left_there(image, channel_axis, mask, n_channels, caller)
+        refuse_there(there.values, nodata=nodata is not None)
         return there
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
@@ -142,18 +142,17 @@ def as_pixels(
         values, kept = plane.T[..., None], None if kept is None else kept.T
     layout, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
     values, kept = those_kept(values, layout, kept, nodata, dtype, scale)
-    if len(values) == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    check_any_kept(len(values) > 0)
     check_finite(values, "image")
     check_magnitude(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None, caller)
 
 
-def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: Caller) -> Pixels:
-    """Pixels of an image in a GPU's memory."""
+def _left_there(
+    image: Any, channel_axis: Any, mask: Any, n_channels: int | None, caller: Caller
+) -> Pixels:
+    """Pixels of an image in a GPU's memory, all or those that a mask keeps."""
     device, array = left_there(image, "image")
     shape = tuple(array.shape)
     check_shape(shape)
@@ -162,9 +161,14 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
         array = array.transpose(*[a for a in range(len(shape)) if a != axis], axis)
         shape = tuple(array.shape)
     grid = shape if axis is None else shape[:-1]
-    values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
+    kept = mask_of(mask, grid)
+    rows = array.reshape(-1, 1 if axis is None else shape[-1])
+    if kept is not None:
+        check_any_kept(bool(kept.any()))
+        rows = rows[device.to_device(kept.ravel())]
+    values = at_rest(rows, device, "image")
     check_magnitude(values, "image")  # type: ignore[arg-type]
-    return Pixels(values, None, grid, axis, values.dtype, caller=caller)
+    return Pixels(values, kept, grid, axis, values.dtype, caller=caller)
 
 
 def axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:
@@ -180,6 +184,14 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
     if 0 in shape:
         raise ValueError(f"image is empty, its shape is {shape}")
+
+
+def check_any_kept(any_kept: bool) -> None:
+    """Raise ValueError where no pixel takes part."""
+    if not any_kept:
+        raise ValueError(
+            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
+        )
 
 
 def those_kept(
@@ -250,6 +262,7 @@ def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
     mask, _ = from_caller(mask, "mask")
+    mask = fetched(mask)
     refuse_gpu(mask, "mask")
     refuse_dask(mask, "mask")
     array = np.asarray(mask)

@@ -15,11 +15,11 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 # Each module may import those of the lines above its own.
 LAYERS = [
     ["kernels"],
-    ["array_libraries"],
-    ["arrays", "memory", "parameters", "progress", "io"],
-    ["costs", "backends"],
-    ["drawing", "dispatch", "init_centers", "color", "validity"],
+    ["array_libraries", "backends"],
     ["resident"],
+    ["arrays", "memory", "parameters", "progress", "io"],
+    ["costs"],
+    ["drawing", "dispatch", "init_centers", "color", "validity"],
     ["summary", "pixels", "dask_cluster"],
     ["solver", "reading", "side_by_side", "dask_images"],
     ["streamed", "dask_counting"],

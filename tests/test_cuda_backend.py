@@ -647,13 +647,43 @@ def test_out_of_memory_is_a_memory_error():
     assert issubclass(OutOfMemory, MemoryError)
 
 
-@needs_compiler
-def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
-    """So that it does not fail on the day there is a device."""
+@pytest.fixture
+def bench():
+    """The benchmark of a device."""
     folder = Path(__file__).parent.parent / "benchmarks"
     spec = importlib.util.spec_from_file_location("bench_cuda", folder / "cuda.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
+    return bench
+
+
+@needs_compiler
+def test_the_benchmark_tells_the_times_of_the_kernels(bench, capsys):
+    backend, _ = emulated()
+    run = bench.Bench(backend, 1, None, None)
+    ticks = iter(range(99))
+    now = types.SimpleNamespace(synchronize=lambda: None)
+    run.cupy = types.SimpleNamespace(
+        cuda=types.SimpleNamespace(
+            Event=lambda: types.SimpleNamespace(record=lambda: None, at=next(ticks)),
+            get_elapsed_time=lambda before, after: after.at - before.at,
+            get_current_stream=lambda: now,
+        )
+    )
+    points = backend.put(np.ones((2000, 3), np.float32))
+    run.say_kernels(lambda: (points.accumulate(np.eye(3)), points.accumulate(np.eye(3))))
+    assert capsys.readouterr().out == "    accumulate_float64_128: 2.000 ms in 2 launches\n"
+    run.compare_goal(3.0, 2, "ms")
+    run.compare_goal(3.0, 2, "times as fast", at_least=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "    goal at most 2 ms: NOT reached, 3.000",
+        "    goal at least 2 times as fast: reached, 3.000",
+    ]
+
+
+@needs_compiler
+def test_the_benchmark_runs(bench, tmp_path, monkeypatch, capsys):
+    """So that it does not fail on the day there is a device."""
     monkeypatch.setattr(bench, "RUNS", 1)
     monkeypatch.setattr(bench, "SIZES", 2)
     output = tmp_path / "results.txt"
