@@ -105,16 +105,17 @@ def _missing() -> str | None:
         if no_compiler is not None:
             return no_compiler
         device = cupy.cuda.Device()
-        name = runtime.getDeviceProperties(device.id)["name"].decode()
         capability = int(device.compute_capability)
+        if capability >= _MIN_CAPABILITY:
+            return None
+        # To ask for it takes longer than a small image.
+        name = runtime.getDeviceProperties(device.id)["name"].decode()
     except runtime.CUDARuntimeError as error:
         return _in_words(error)
-    if capability < _MIN_CAPABILITY:
-        return (
-            f"the device {name} has compute capability {capability / 10}, and at least"
-            f" {_MIN_CAPABILITY / 10} is needed; use a device of 2018 or later, or backend='cpu'"
-        )
-    return None
+    return (
+        f"the device {name} has compute capability {capability / 10}, and at least"
+        f" {_MIN_CAPABILITY / 10} is needed; use a device of 2018 or later, or backend='cpu'"
+    )
 
 
 def _compiler_missing(cupy: Any) -> str | None:

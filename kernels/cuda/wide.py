@@ -12,9 +12,10 @@ from .points import CudaPoints
 
 MIN_FEATURES = 32
 
-# Products and points of a tile, which the next kernels read from the cache.
-_TILE_PRODUCTS = 2**22
-_TILE_POINTS = 2**12
+# Products of a tile, and values of its points, which the next kernels read from the cache:
+# as many as half of it holds, for to queue a tile's work takes as long as the work on a small one.
+_TILE_VALUES = 2**23
+_TILE_POINTS = 2**16
 _THREADS = 128
 
 
@@ -86,7 +87,8 @@ class _Products:
         self.real = np.dtype(np.float64 if double else np.float32)
         # Twice the rounding error for the two sides of a difference, and some more.
         self.unit = self.real.type(1.25 * 2.0 ** (-52 if double else -23))
-        self.tile = min(max(256, _TILE_PRODUCTS // k // 256 * 256), _TILE_POINTS)
+        most = _TILE_VALUES // max(k, points.n_features) // 256 * 256
+        self.tile = min(max(256, most), _TILE_POINTS)
         norms = np.square(centers).sum(axis=1)
         with np.errstate(over="ignore"):
             self.largest = self.real.type(1.001 * np.sqrt(norms.max()))
