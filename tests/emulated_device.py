@@ -7,6 +7,7 @@ are looked at after every launch.
 
 import ctypes
 import hashlib
+import mmap
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ COMPILER = shutil.which("g++")
 HEADER = Path(__file__).with_name("emulated_cuda.h")
 GUARD = 64
 FLAGS = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
+# A device stops at a vector that is not aligned; so does this, where the processor would not.
+FLAGS += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
 
 
 def folder():
@@ -84,6 +87,25 @@ def unowned(array):
     address, shape, dtype = array.ctypes.data, array.shape, array.dtype
     block = ctypes.c_uint8 * array.nbytes
     return lambda: np.frombuffer(block.from_address(address), dtype).reshape(shape)
+
+
+def flush_memory(n_bytes):
+    """Memory (uint8) of garbage with pages on both sides that end the process that touches them.
+
+    An array starts where a vector of 16 bytes may, so that up to 15 bytes lie behind it.
+    """
+    page = mmap.PAGESIZE
+    n_pages = -(-n_bytes // page)
+    whole = mmap.mmap(-1, (n_pages + 2) * page)
+    memory = np.frombuffer(whole, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for first in (0, n_pages + 1):
+        at = ctypes.c_void_p(memory.ctypes.data + first * page)
+        assert libc.mprotect(at, ctypes.c_size_t(page), 0) == 0
+    end = (n_pages + 1) * page
+    start = end - -(-n_bytes // 16) * 16
+    memory[page:end] = 0xA5
+    return memory[start : start + n_bytes]
 
 
 class Stream:
