@@ -101,6 +101,7 @@ def test_arrays_by_dlpack():
     np.testing.assert_array_equal(labels.get(), CpuBackend().put(values).assign(centers))
 
 
+@pytest.mark.filterwarnings("ignore::fastseg.ConvergenceWarning")
 @pytest.mark.parametrize(("dtype", "d"), [("uint8", 3), ("float32", 3), ("float32", 1)])
 def test_an_image_on_the_device_with_a_mask(dtype, d):
     cupy = pytest.importorskip("cupy")
