@@ -651,7 +651,7 @@ def test_out_of_memory_is_a_memory_error():
 def bench():
     """The benchmark of a device."""
     folder = Path(__file__).parent.parent / "benchmarks"
-    spec = importlib.util.spec_from_file_location("bench_cuda", folder / "cuda.py")
+    spec = importlib.util.spec_from_file_location("bench_gpu", folder / "gpu.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     return bench

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,3 +223,11 @@ def test_more_shared_memory_is_asked_for(kernels):
     assert device.max_shared_bytes == 98 * 2**10
     device.launch(KERNEL, 7, 256, (1, 2), 90_000)
     assert kernels == [((7,), (256,), (1, 2), 90_000)]
+
+
+def test_no_file_beside_the_tests_hides_what_cupy_imports():
+    """A script's folder, and those of the tests, come first on the path."""
+    root = Path(__file__).parents[1]
+    for folder in (root, root / "tests", root / "benchmarks", root / "tests" / "reliability"):
+        names = {path.stem for path in folder.iterdir()}
+        assert not names & {"cuda", "cupy", "cupyx", "cupy_backends", "nvidia", "torch", "triton"}

@@ -1,6 +1,6 @@
 """The CUDA backend on a device: every case is compared with the CPU before it is timed.
 
-    python benchmarks/cuda.py [--photo FILE] [--scale 1.0] [--output results/NAME.txt]
+    python benchmarks/gpu.py [--photo FILE] [--scale 1.0] [--output results/NAME.txt]
                               [--commit TEXT] [CASE ...]
 
 Writes device, driver, versions and commit, then a line for each case: median, fastest
