@@ -9,6 +9,7 @@ import numpy as np
 
 from .array_libraries import from_caller, is_data_array, is_on_gpu
 from .kernels.backend import DTYPES, Array, FloatArray
+from .resident import fetched
 
 # Values looked at in one go, so that checks take little memory beside the data.
 _BLOCK = 2**20
@@ -242,6 +243,7 @@ def as_weights(sample_weight: Any, values: Any) -> FloatArray | None:
     if sample_weight is None:
         return None
     sample_weight, _ = from_caller(sample_weight, "sample_weight")
+    sample_weight = fetched(sample_weight)
     refuse_gpu(sample_weight, "sample_weight")
     refuse_dask(sample_weight, "sample_weight")
     weights = as_floats(sample_weight, "sample_weight")

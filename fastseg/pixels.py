@@ -21,7 +21,7 @@ from .arrays import (
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
-from .resident import left_there, refuse_there
+from .resident import fetched, full_beside, left_there, put_beside, refuse_there
 from .resident import resident as at_rest
 
 
@@ -79,8 +79,8 @@ class Pixels:
         if self.kept is None:
             full = labels.reshape(self.layout)
         else:
-            full = np.full(self.layout, empty, labels.dtype)
-            full[self.kept] = labels
+            full = full_beside(self.values, self.layout, labels.dtype, empty)
+            full[put_beside(self.values, self.kept)] = labels
         return full.T if self.turned else full
 
     def result(self, labels: Any, empty: float = 0) -> Any:
@@ -112,8 +112,8 @@ def as_pixels(
 
     For images like one that was fitted, ``n_channels`` tells how many channels that
     had: a file then goes by its own channels, and a last axis of that length holds
-    channels however long it is. With ``resident`` an image in a GPU's memory stays there,
-    where all of its pixels take part.
+    channels however long it is. With ``resident`` an image in a GPU's memory stays there;
+    its mask may be there or not.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def as_pixels(
     channel_axis, mask = axis_named(image, channel_axis), like_image(mask, image)
     image, caller = from_caller(image, "image")
     if resident and is_on_gpu(image):
-        there = _left_there(image, channel_axis, n_channels, caller)
-        refuse_there(there.values, mask=mask is not None, nodata=nodata is not None)
+        there = _left_there(image, channel_axis, mask, n_channels, caller)
+        refuse_there(there.values, nodata=nodata is not None)
         return there
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
@@ -164,8 +164,10 @@ def as_pixels(
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None, caller)
 
 
-def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: Caller) -> Pixels:
-    """Pixels of an image in a GPU's memory."""
+def _left_there(
+    image: Any, channel_axis: Any, mask: Any, n_channels: int | None, caller: Caller
+) -> Pixels:
+    """Pixels of an image in a GPU's memory, all or those that a mask keeps."""
     device, array = left_there(image, "image")
     shape = tuple(array.shape)
     check_shape(shape)
@@ -174,9 +176,14 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
         array = array.transpose(*[a for a in range(len(shape)) if a != axis], axis)
         shape = tuple(array.shape)
     grid = shape if axis is None else shape[:-1]
-    values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
+    kept = mask_of(mask, grid)
+    rows = array.reshape(-1, 1 if axis is None else shape[-1])
+    if kept is not None:
+        check_kept(int(kept.sum()))
+        rows = rows[device.to_device(kept.ravel())]
+    values = at_rest(rows, device, "image")
     (check_magnitude if n_channels is None else check_largest)(values, "image")  # type: ignore[arg-type]
-    return Pixels(values, None, grid, axis, values.dtype, caller=caller)
+    return Pixels(values, kept, grid, axis, values.dtype, caller=caller)
 
 
 def check_kept(n_kept: int, name: str | None = None) -> None:
@@ -273,6 +280,7 @@ def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
     mask, _ = from_caller(mask, "mask")
+    mask = fetched(mask)
     refuse_gpu(mask, "mask")
     refuse_dask(mask, "mask")
     array = as_array(mask, "mask")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_libraries import is_on_gpu
 from .backends import backend_named
 from .kernels.backend import DTYPES, Array, FloatArray
 
@@ -60,6 +61,10 @@ class Resident:
         """New array beside the rows."""
         return self.device.empty(shape, dtype)
 
+    def full(self, shape: tuple[int, ...], dtype: Any, value: float) -> Any:
+        """New array of one value beside the rows."""
+        return self.device.full(shape, dtype, value)
+
     def put(self, array: Array) -> Any:
         """Copy of a host array beside the rows."""
         return self.device.to_device(array)
@@ -90,6 +95,20 @@ def left_there(array: Any, name: str) -> tuple[Any, Any]:
     if 0 in there.shape:
         raise ValueError(f"{name} is empty, its shape is {there.shape}")
     return device, there
+
+
+def fetched(array: Any) -> Any:
+    """Array on the host, also one in a GPU's memory where there is a CUDA backend to ask.
+
+    For what is small beside the image, and looked at on the host.
+    """
+    if not is_on_gpu(array):
+        return array
+    backend: Any = backend_named("cuda")
+    if backend.unavailable() is not None:
+        return array
+    device = backend.device()
+    return device.to_host(device.wrap(array))
 
 
 def rows_there(array: Any, name: str) -> Resident:
@@ -136,6 +155,13 @@ def empty_beside(values: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     if isinstance(values, Resident):
         return values.empty(shape, dtype)
     return np.empty(shape, dtype)
+
+
+def full_beside(values: Any, shape: tuple[int, ...], dtype: Any, value: float) -> Any:
+    """New array of one value where the values are."""
+    if isinstance(values, Resident):
+        return values.full(shape, dtype, value)
+    return np.full(shape, value, dtype)
 
 
 def put_beside(values: Any, array: Array) -> Any:

@@ -1,7 +1,8 @@
 // Lets g++ compile the CUDA kernels and run them on the CPU, one fibre for each thread of
 // a block, so that barriers, shuffles and votes mean what they mean on a device. Blocks
-// run one after the other; every other one runs its threads backwards, so that a result
-// that hangs on the order of threads between two barriers differs from the right one.
+// run one after the other, in every other launch the last one first; every other one runs
+// its threads backwards, so that a result that hangs on the order of blocks, or of threads
+// between two barriers, differs from the right one.
 
 #include <cmath>
 #include <cstdint>
@@ -114,7 +115,10 @@ const char* launch(void (*kernel)(Parameters...), unsigned grid, unsigned block,
     arguments = &call;
     gridDim.x = grid;
     blockDim.x = block;
-    for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
+    static bool backwards = true;
+    backwards = !backwards;
+    for (unsigned b = 0; b < grid; ++b) {
+        blockIdx.x = backwards ? grid - 1 - b : b;
         std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
         if (const char* error = run_block()) {
             for (Fibre& fibre : fibres) fibre.started = false;

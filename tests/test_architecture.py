@@ -15,12 +15,11 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 # Each module may import those of the lines above its own.
 LAYERS = [
     ["kernels"],
-    ["array_libraries"],
-    ["arrays", "memory", "progress", "io"],
-    ["parameters"],
-    ["costs", "backends"],
-    ["pictures.drawing", "dispatch", "init_centers", "color", "validity"],
+    ["array_libraries", "backends", "memory"],
     ["resident"],
+    ["arrays", "progress", "io"],
+    ["parameters", "costs"],
+    ["pictures.drawing", "dispatch", "init_centers", "color", "validity"],
     ["summary", "pixels", "dask.cluster"],
     ["solver", "streaming.reading", "pictures.side_by_side", "dask.images"],
     ["streaming.counting", "dask.counting"],

@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -326,12 +328,39 @@ class TestRoom:
         assert again.inertia == expected.inertia
 
     @needs_compiler
-    def test_memory_is_given_back(self):
+    @pytest.mark.parametrize("d", [3, 40])
+    def test_memory_is_given_back(self, d):
+        """And not only to a pool of which other libraries cannot take it."""
         backend, device = emulated()
-        points = np.zeros((5000, 3), np.float32)
-        backend.put(points).accumulate(np.eye(3))
+        points = np.zeros((5000, d), np.float32)
+        resident = backend.put(points)
+        resident.accumulate(np.eye(3, d))
+        resident.sampler().add(np.zeros(d))
+        resident.assign(np.eye(3, d))
+        assert device.held >= points.nbytes
+        del resident
         gc.collect()
-        assert device.used == 0
+        assert (device.used, device.held) == (0, 0)
+
+    @needs_compiler
+    def test_so_is_that_of_counted_pixels(self):
+        backend, device = emulated()
+        image = IMAGES["rgb"]
+        counter = backend.counter(image.dtype, 3)
+        before = device.held
+        counter.add(image.reshape(-1, 3), again=True)
+        counter.distinct()
+        assert device.held > before
+        del counter
+        gc.collect()
+        assert (device.used, device.held) == (0, 0)
+
+    @needs_compiler
+    def test_memory_that_pytorch_keeps_is_told_of(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+        backend, _ = emulated(memory=20_000)
+        with pytest.raises(MemoryError, match=r"on it \(torch\.cuda\.empty_cache\(\) frees what"):
+            backend.put(np.ones((50_000, 3))).accumulate(np.eye(3))
 
 
 class TestDeviceArrays:
@@ -443,20 +472,23 @@ class TestPlan:
     def test_pieces_cover_the_points_and_their_sums_fit(self, n, d, k, integers):
         plan = Plan.of(n, d, k, integers)
         assert (plan.n_pieces - 1) * plan.piece < n <= plan.n_pieces * plan.piece
-        assert plan.shared_bytes <= 40 * 2**10
+        assert plan.shared_bytes <= (160 if plan.kernel[1] == "accumulate_shared" else 40) * 2**10
         n_sums = k * (d + 1)
         assert plan.n_groups * (n_sums + 1) <= max(2 * 2**18, n * n_sums / 2**23)
-        if plan.kernel[1] == "accumulate_int32":
+        if plan.kernel[1].startswith("accumulate_int32"):
             assert plan.piece / plan.n_threads * 65535 < 2**31
 
     def test_each_kernel_has_its_share(self):
         kernels = {
             Plan.of(10**6, d, k, integers).kernel[1]
-            for d, k, integers in [(3, 8, True), (3, 8, False), (3, 64, True), (3, 64, False)]
+            for integers in (True, False)
+            for d, k in [(3, 8), (2, 40), (3, 20), (3, 64)]
         }
         assert kernels == {
-            "accumulate_int32",
-            "accumulate_float64",
+            "accumulate_int32_128",
+            "accumulate_int32_64",
+            "accumulate_float64_128",
+            "accumulate_float64_64",
             "accumulate_shared",
             "accumulate_owned",
         }
@@ -477,13 +509,86 @@ def test_products_that_are_not_exact_enough_are_not_used(d):
 
 
 @needs_compiler
+def test_a_device_of_less_shared_memory_gives_the_same_bits():
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 256, (5003, 3)).astype(np.uint8)
+    centers = rng.uniform(0, 255, (4096, 3))
+    results, launches = set(), []
+    for room in (96, 47):
+        backend, device = emulated()
+        device.max_shared_bytes = room * 2**10
+        partials = backend.put(points).accumulate(centers)
+        launches += device.launches
+        results.add((partials.sums.tobytes(), partials.weights.tobytes(), partials.inertia))
+    assert launches == ["accumulate_shared", "accumulate_owned"]
+    assert len(results) == 1
+    expected = reference.accumulate(points, None, centers)
+    np.testing.assert_array_equal(partials.sums, expected.sums)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_two_to_4096_clusters(cuda, dtype):
+    """Just on both sides of where another kernel has room for the sums."""
+    rng = np.random.default_rng(0)
+    points = (rng.random((4999, 3)) * 250).astype(dtype)
+    for k in (2, 10, 11, 20, 21, 26, 27, 257, 2560, 4096):
+        centers = points[rng.choice(len(points), k, replace=False)].astype(np.float64) + 0.25
+        resident = cuda.put(points)
+        partials, expected = resident.accumulate(centers), CpuBackend().put(points)
+        labels = expected.assign(centers)
+        expected = expected.accumulate(centers)
+        np.testing.assert_array_equal(partials.weights, expected.weights)
+        np.testing.assert_allclose(partials.sums, expected.sums, rtol=1e-13)
+        np.testing.assert_allclose(partials.inertia, expected.inertia, rtol=1e-12)
+        np.testing.assert_array_equal(resident.assign(centers), labels)
+
+
+@needs_compiler
+@pytest.mark.parametrize("d", [3, 40])
+def test_the_farthest_points_are_all_that_comes_back(d, monkeypatch):
+    rng = np.random.default_rng(0)
+    points = rng.random((5003, d)).astype(np.float32)
+    weights = rng.random(5003)
+    backend, device = emulated()
+    fetched, rows = [], device.rows
+    monkeypatch.setattr(
+        device, "rows", lambda array, places: fetched.append(len(places)) or rows(array, places)
+    )
+    far = backend.put(points, weights).farthest(points[:4].astype(np.float64), 2)
+    assert max(fetched) <= 4 * 256
+    expected = CpuBackend().put(points, weights).farthest(points[:4].astype(np.float64), 2)
+    for name in ("values", "weights", "labels", "distances"):
+        np.testing.assert_array_equal(getattr(far, name), getattr(expected, name))
+
+
+@needs_compiler
+def test_a_hundred_sizes_need_the_kernels_of_the_first(monkeypatch):
+    backend, device = emulated()
+    use(backend, monkeypatch)
+    kernels, launch = [], device.launch
+    monkeypatch.setattr(
+        device, "launch", lambda kernel, *more: kernels.append(kernel) or launch(kernel, *more)
+    )
+    image = picture((30, 130, 1), "uint8")[..., 0]
+    for rows in range(30, 5, -1):
+        for columns in (130, 129, 77, 40):
+            part = image[:rows, :columns]
+            for values in (part, part.astype(np.float32)):
+                fastseg.segment(values, 3, backend="cuda", random_state=0, method="lloyd")
+        if rows == 30:
+            first = set(kernels)
+    assert set(kernels) == first
+    assert {"-DN_FEATURES=1"} == {o for k in first for o in k[1] if o.startswith("-DN_FEATURES")}
+
+
+@needs_compiler
 def test_one_launch_per_iteration():
     backend, device = emulated()
     points = backend.put(np.random.default_rng(0).random((9000, 3)).astype(np.float32))
     points.accumulate(np.eye(3))
     device.launches.clear()
     points.accumulate(np.eye(3))
-    assert device.launches == ["accumulate_float64"]
+    assert device.launches == ["accumulate_float64_128"]
 
 
 @needs_compiler
@@ -512,8 +617,19 @@ def test_pinned_arrays_are_copied_directly(monkeypatch):
 
 
 @needs_compiler
+def test_pinned_labels_with_gaps_are_not(monkeypatch):
+    backend, device = emulated()
+    monkeypatch.setattr(device, "is_pinned", lambda array: True)
+    points = np.random.default_rng(0).random((5000, 2))
+    labels = np.full((5000, 2), -1, np.int32)
+    backend.put(points).assign(points[:3], labels=labels[:, 0])
+    np.testing.assert_array_equal(labels[:, 0], CpuBackend().put(points).assign(points[:3]))
+    assert (labels[:, 1] == -1).all()
+
+
+@needs_compiler
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
-@pytest.mark.parametrize("k", [2, 60])
+@pytest.mark.parametrize("k", [2, 60, 90])
 def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
     monkeypatch.setattr(cuda_points, "_MIN_PIECE", 2**17)
     extreme = np.iinfo(dtype).max if dtype == "uint16" else np.iinfo(dtype).min
@@ -521,7 +637,8 @@ def test_sums_of_a_piece_do_not_overflow_32_bits(dtype, k, monkeypatch):
     centers = extreme + 3.0 * np.arange(k)[:, None]
     backend, device = emulated()
     partials = backend.put(points).accumulate(centers)
-    assert device.launches == ["accumulate_int32" if k == 2 else "accumulate_shared"]
+    kernels = {2: "accumulate_int32_128", 60: "accumulate_int32_64", 90: "accumulate_shared"}
+    assert device.launches == [kernels[k]]
     assert partials.sums[0, 0] == int(extreme) * len(points)
     assert partials.weights[0] == len(points)
 
@@ -530,22 +647,70 @@ def test_out_of_memory_is_a_memory_error():
     assert issubclass(OutOfMemory, MemoryError)
 
 
-@needs_compiler
-def test_the_benchmark_runs(tmp_path, monkeypatch, capsys):
-    """So that it does not fail on the day there is a device."""
+@pytest.fixture
+def bench():
+    """The benchmark of a device."""
     folder = Path(__file__).parent.parent / "benchmarks"
-    spec = importlib.util.spec_from_file_location("bench_cuda", folder / "cuda.py")
+    spec = importlib.util.spec_from_file_location("bench_gpu", folder / "gpu.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
-    monkeypatch.setattr(bench, "RUNS", 1)
-    cases = ["float32", "rgb_iteration", "rgb_fit", "grey", "transfers", "two_values"]
-    output = tmp_path / "results.txt"
-    bench.main(
-        ["--scale", "1e-5", "--output", str(output), *cases],
-        backend=emulated()[0],
-        about=lambda: ["device: emulated"],
+    return bench
+
+
+@needs_compiler
+def test_the_benchmark_tells_the_times_of_the_kernels(bench, capsys):
+    backend, _ = emulated()
+    run = bench.Bench(backend, 1, None, None)
+    ticks = iter(range(99))
+    now = types.SimpleNamespace(synchronize=lambda: None)
+    run.cupy = types.SimpleNamespace(
+        cuda=types.SimpleNamespace(
+            Event=lambda: types.SimpleNamespace(record=lambda: None, at=next(ticks)),
+            get_elapsed_time=lambda before, after: after.at - before.at,
+            get_current_stream=lambda: now,
+        )
     )
+    points = backend.put(np.ones((2000, 3), np.float32))
+    run.say_kernels(lambda: (points.accumulate(np.eye(3)), points.accumulate(np.eye(3))))
+    assert capsys.readouterr().out == "    accumulate_float64_128: 2.000 ms in 2 launches\n"
+    run.compare_goal(3.0, 2, "ms")
+    run.compare_goal(3.0, 2, "times as fast", at_least=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "    goal at most 2 ms: NOT reached, 3.000",
+        "    goal at least 2 times as fast: reached, 3.000",
+    ]
+
+
+@needs_compiler
+def test_the_benchmark_runs(bench, tmp_path, monkeypatch, capsys):
+    """So that it does not fail on the day there is a device."""
+    monkeypatch.setattr(bench, "RUNS", 1)
+    monkeypatch.setattr(bench, "SIZES", 2)
+    output = tmp_path / "results.txt"
+    broken = next(case for case in bench.CASES if case.__name__ == "grey")
+
+    def fails(bench):
+        raise AssertionError("other sums than the CPU's")
+
+    fails.__name__ = broken.__name__
+    cases = tuple(fails if case is broken else case for case in bench.CASES)
+    monkeypatch.setattr(bench, "CASES", cases)
+
+    def run():
+        bench.main(
+            ["--scale", "1e-5", "--commit", "abc", "--output", str(output)],
+            backend=emulated()[0],
+            about=lambda commit: [f"device: emulated, at {commit}"],
+        )
+
+    with pytest.raises(SystemExit, match="failed: grey"):
+        run()
     lines = output.read_text().splitlines()
-    assert lines[0] == "device: emulated"
-    assert sum(": median " in line for line in lines) == 9
+    assert lines[0] == "device: emulated, at abc"
+    assert "grey: FAILED, AssertionError: other sums than the CPU's" in lines
+    assert sum(": median " in line for line in lines) == 8
+    assert any(": 0 kernels compiled after the first" in line for line in lines)
     assert lines == capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(bench, "CASES", (broken,))
+    run()
+    assert sum(": median " in line for line in output.read_text().splitlines()) == 2

@@ -7,8 +7,8 @@ import pytest
 
 import fastseg
 from fastseg.kernels.cpu import CpuBackend
-from fastseg.kernels.cuda import CudaBackend, transfer
-from fastseg.kernels.cuda.device import CupyDevice
+from fastseg.kernels.cuda import CudaBackend, cupy_device, transfer
+from fastseg.kernels.cuda.cupy_device import CupyDevice
 
 pytestmark = pytest.mark.gpu
 
@@ -99,6 +99,74 @@ def test_arrays_by_dlpack():
     centers = values[:8].astype(np.float64) + 0.5
     labels = CudaBackend().put(torch.as_tensor(values, device="cuda")).assign(centers)
     np.testing.assert_array_equal(labels.get(), CpuBackend().put(values).assign(centers))
+
+
+@pytest.mark.filterwarnings("ignore::fastseg.ConvergenceWarning")
+@pytest.mark.parametrize(("dtype", "d"), [("uint8", 3), ("float32", 3), ("float32", 1)])
+def test_an_image_on_the_device_with_a_mask(dtype, d):
+    cupy = pytest.importorskip("cupy")
+    image = spread(dtype, d)[: 1500 * 2000].reshape(1500, 2000, d)
+    if dtype == "uint8":
+        image = np.minimum(image, 40)
+    mask = np.random.default_rng(1).random((1500, 2000)) < 0.6
+    options = {"random_state": 0, "max_iter": 5, "channel_axis": -1, "method": "lloyd"}
+    ours = fastseg.segment(cupy.asarray(image), 5, mask=cupy.asarray(mask), **options)
+    theirs = fastseg.segment(image, 5, mask=mask, backend="cpu", **options)
+    assert isinstance(ours.labels, cupy.ndarray)
+    np.testing.assert_array_equal(ours.labels.get(), theirs.labels)
+    np.testing.assert_array_equal(ours.value_range, theirs.value_range)
+
+
+@pytest.mark.parametrize("k", [8, 16, 4096])
+def test_no_block_waits_for_others(k, monkeypatch):
+    device = CudaBackend().device()
+    points = CudaBackend().put(spread("uint8", 3))
+    asked, launch = [], CupyDevice.launch
+    monkeypatch.setattr(
+        CupyDevice, "launch", lambda self, *given: (asked.append(given), launch(self, *given))
+    )
+    points.accumulate(np.random.default_rng(0).uniform(0, 200, (k, 3)))
+    ((kernel, n_blocks, n_threads, _, shared_bytes),) = asked
+    assert 0 < n_blocks <= device.max_blocks(kernel, n_threads, shared_bytes)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (N, 3), (N, 1), (50, 40_000)])
+def test_the_range_of_values(shape):
+    cupy = pytest.importorskip("cupy")
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    device = CudaBackend().device()
+    expected = np.stack([values.min(0), values.max(0)], axis=1)
+    np.testing.assert_array_equal(device.extent(cupy.asarray(values)), expected)
+    turned = cupy.asfortranarray(cupy.asarray(values))
+    np.testing.assert_array_equal(device.extent(turned), expected)
+    values[-1, 0] = np.nan
+    assert np.isnan(device.extent(cupy.asarray(values))[0]).all()
+
+
+def test_the_farthest_points_are_those_of_the_cpu():
+    values = spread("float32", 3)
+    centers = values[:4].astype(np.float64)
+    ours, theirs = (b.put(values).farthest(centers, 7) for b in (CudaBackend(), CpuBackend()))
+    for name in ("values", "labels", "distances"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_memory_goes_back_to_the_device(monkeypatch):
+    cupy = pytest.importorskip("cupy")
+    monkeypatch.setattr(cupy_device, "_KEPT", 0)
+    pool = cupy.get_default_memory_pool()
+    gc.collect()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    result = fastseg.segment(spread("uint8", 3)[None, :1_000_000], 5, backend="cuda")
+    del result
+    values = spread("float32", 3)
+    points = CudaBackend().put(values)
+    points.accumulate(values[:8].astype(np.float64))
+    assert pool.total_bytes() >= before + values.nbytes
+    del points
+    gc.collect()
+    assert pool.total_bytes() <= before
 
 
 def test_memory_goes_back_to_the_pool():

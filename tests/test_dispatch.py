@@ -1,6 +1,7 @@
 """The choice of a backend: costs that were measured, and reasons for what cannot run."""
 
 import json
+import re
 import sys
 import types
 
@@ -133,7 +134,12 @@ class FakeRuntime(types.SimpleNamespace):
     CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
 
 
-def fake_cupy(driver=13000, n_devices=1, capability="90", error=None):
+def fake_cupy(driver=13000, n_devices=1, capability="90", error=None, compiler=(13, 0)):
+    def version():
+        if isinstance(compiler, Exception):
+            raise compiler
+        return compiler
+
     def count():
         if error is not None:
             raise FakeRuntime.CUDARuntimeError(error)
@@ -146,7 +152,8 @@ def fake_cupy(driver=13000, n_devices=1, capability="90", error=None):
     )
     device = types.SimpleNamespace(id=0, compute_capability=capability)
     module = types.ModuleType("cupy")
-    module.cuda = types.SimpleNamespace(runtime=runtime, Device=lambda: device)
+    nvrtc = types.SimpleNamespace(getVersion=version)
+    module.cuda = types.SimpleNamespace(runtime=runtime, Device=lambda: device, nvrtc=nvrtc)
     return module
 
 
@@ -156,7 +163,15 @@ class TestReasons:
         [
             ({"driver": 0}, "there is no NVIDIA driver; install one"),
             ({"n_devices": 0}, "no CUDA device is visible; see nvidia-smi"),
-            ({"capability": "61"}, "the device Some GPU has compute capability 6.1, and at least"),
+            (
+                {"capability": "61"},
+                "the device Some GPU has compute capability 6.1, and at least 7.5 is needed; use a",
+            ),
+            (
+                {"compiler": ImportError("libnvrtc.so.12: cannot open shared object file")},
+                r"CuPy does not find NVIDIA's compiler NVRTC \(libnvrtc.so.12: cannot open shared"
+                r" object file\); install it with fastseg\[cuda12\]",
+            ),
             (
                 {"error": "cudaErrorNoDevice: no CUDA-capable device is detected"},
                 "no CUDA device is visible; see nvidia-smi",
@@ -169,14 +184,18 @@ class TestReasons:
                 {"error": "cudaErrorInitializationError: initialization error"},
                 "the CUDA driver cannot be used in this process, as after a fork",
             ),
-            ({"error": "cudaErrorUnknown"}, r"the CUDA driver does not answer \(cudaErrorUnknown"),
+            (
+                {"error": "cudaErrorUnknown"},
+                r"the CUDA driver does not answer \(cudaErrorUnknown\); see nvidia-smi",
+            ),
         ],
     )
     def test_why_cuda_cannot_be_used(self, monkeypatch, machine, reason):
         monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: name)
         monkeypatch.setitem(sys.modules, "cupy", fake_cupy(**machine))
-        with pytest.raises(ValueError, match=f"backend='cuda' cannot run this: {reason}"):
+        with pytest.raises(ValueError, match=f"backend='cuda' cannot run this: {reason}") as told:
             fastseg.segment(np.eye(4), 2, backend="cuda")
+        assert re.search("install|update|use |see |start processes", str(told.value))
 
     def test_nothing_stands_against_a_device_that_is_new_enough(self, monkeypatch):
         monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: name)

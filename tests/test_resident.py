@@ -143,7 +143,6 @@ class TestImages:
     @pytest.mark.parametrize(
         "options",
         [
-            {"mask": np.ones((40, 50))},
             {"nodata": 0},
             {"foreground": "auto"},
             {"color_space": "lab"},
@@ -160,6 +159,33 @@ class TestImages:
         name = next(iter(options))
         with pytest.raises(ValueError, match=rf"{name} is not supported.*cupy\.asnumpy\(image\)"):
             fastseg.segment(there(image), **{"n_clusters": 3, **options})
+
+    @pytest.mark.parametrize("where", ["here", "there"])
+    def test_a_mask_leaves_pixels_out(self, image, there, here, where):
+        mask = np.random.default_rng(1).random((40, 50)) < 0.7
+        given = there(mask) if where == "there" else mask
+        result = fastseg.segment(there(image), 4, mask=given, random_state=0)
+        expected = fastseg.segment(image, 4, mask=mask, random_state=0)
+        np.testing.assert_array_equal(here(result.labels), expected.labels)
+        assert result.n_left_out == (~mask).sum()
+        assert result.start_label == 1
+        labels = here(result.predict(there(image), mask=given))
+        np.testing.assert_array_equal(labels, expected.labels)
+
+    def test_what_a_mask_leaves_out_need_not_be_a_number(self, there, here):
+        image = IMAGES["floats"](np.random.default_rng(0))
+        image[3, 4, 1] = np.nan
+        mask = np.isfinite(image).all(axis=-1)
+        result = fastseg.segment(there(image), 3, mask=there(mask), random_state=0)
+        expected = fastseg.segment(image, 3, random_state=0)
+        np.testing.assert_array_equal(here(result.labels), expected.labels)
+
+    def test_masks_that_do_not_fit(self, there):
+        image = there(IMAGES["floats"](np.random.default_rng(0)))
+        with pytest.raises(ValueError, match=r"mask has shape \(3, 3\), but the image's grid is"):
+            fastseg.segment(image, 3, mask=there(np.ones((3, 3))))
+        with pytest.raises(ValueError, match="every pixel of the image is left out"):
+            fastseg.segment(image, 3, mask=there(np.zeros((40, 50))))
 
     def test_so_it_is_of_a_model(self, there):
         image = IMAGES["floats"](np.random.default_rng(0))
@@ -233,9 +259,11 @@ class TestPoints:
         with pytest.raises(ValueError, match=r"X has \d features, but \w+ is expecting \d"):
             ours.predict(there(np.hstack([points, points])))
 
-    def test_weights_of_the_host(self, points, there, here):
+    @pytest.mark.parametrize("where", ["here", "there"])
+    def test_weights(self, points, there, here, where):
         weights = np.linspace(0, 2, 900)
-        ours = fastseg.KMeans(4, random_state=0).fit(there(points), sample_weight=weights)
+        given = there(weights) if where == "there" else weights
+        ours = fastseg.KMeans(4, random_state=0).fit(there(points), sample_weight=given)
         theirs = fastseg.KMeans(4, random_state=0).fit(points, sample_weight=weights)
         np.testing.assert_array_equal(here(ours.labels_), theirs.labels_)
 

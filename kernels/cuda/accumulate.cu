@@ -5,15 +5,13 @@
 #include "nearest.cuh"
 #include "rows.cuh"
 
-#define THREADS 128
-
 // A value as an integer, or in float64.
 template <class Sum>
 __device__ Sum as(Real value) {
     return sizeof(Sum) == sizeof(double) ? Sum(to_double(value)) : Sum(value);
 }
 
-template <class Sum>
+template <class Sum, int THREADS>
 __device__ void accumulate_columns(
     const POINT* points, const double* weights, const FewCenters& centers, int64 start,
     int64 stop, int64 n_points, int64 piece_size, int n_features, double* rows,
@@ -85,15 +83,27 @@ __device__ void accumulate_columns(
     uint32* tickets,       /* INOUT (n_groups,) zero */                                    \
     double* sums           /* OUT (n_groups, n_sums + 1) */
 
+// Blocks of 64 threads have room for twice as many sums of each.
+
 #if INTEGER
 // A piece has too few points for 32 bits to overflow.
-extern "C" __global__ void __launch_bounds__(THREADS, 4) accumulate_int32(ARGUMENTS) {
-    accumulate_columns<int32>(points, weights, centers, start, stop, n_points, piece_size,
-                              n_features, rows, tickets, sums);
+extern "C" __global__ void __launch_bounds__(128, 4) accumulate_int32_128(ARGUMENTS) {
+    accumulate_columns<int32, 128>(points, weights, centers, start, stop, n_points, piece_size,
+                                   n_features, rows, tickets, sums);
+}
+
+extern "C" __global__ void __launch_bounds__(64, 8) accumulate_int32_64(ARGUMENTS) {
+    accumulate_columns<int32, 64>(points, weights, centers, start, stop, n_points, piece_size,
+                                  n_features, rows, tickets, sums);
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(THREADS, 4) accumulate_float64(ARGUMENTS) {
-    accumulate_columns<float64>(points, weights, centers, start, stop, n_points, piece_size,
-                                n_features, rows, tickets, sums);
+extern "C" __global__ void __launch_bounds__(128, 4) accumulate_float64_128(ARGUMENTS) {
+    accumulate_columns<float64, 128>(points, weights, centers, start, stop, n_points, piece_size,
+                                     n_features, rows, tickets, sums);
+}
+
+extern "C" __global__ void __launch_bounds__(64, 8) accumulate_float64_64(ARGUMENTS) {
+    accumulate_columns<float64, 64>(points, weights, centers, start, stop, n_points, piece_size,
+                                    n_features, rows, tickets, sums);
 }

@@ -11,7 +11,8 @@ import numpy as np
 from ..backend import DTYPES, Counter, Problem
 from ..cpu.threads import resolve_n_threads
 from .counters import make_device_counter
-from .device import CupyDevice, Device
+from .cupy_device import CupyDevice
+from .device import Device
 from .points import CudaPoints
 from .wide import MIN_FEATURES, WidePoints
 
@@ -97,18 +98,34 @@ def _missing() -> str | None:
     runtime = cupy.cuda.runtime
     try:
         if runtime.driverGetVersion() == 0:
-            return "there is no NVIDIA driver; install one"
+            return "there is no NVIDIA driver; install one, or use backend='cpu'"
         if runtime.getDeviceCount() == 0:
             return _NO_DEVICE
+        no_compiler = _compiler_missing(cupy)
+        if no_compiler is not None:
+            return no_compiler
         device = cupy.cuda.Device()
-        name = runtime.getDeviceProperties(device.id)["name"].decode()
         capability = int(device.compute_capability)
+        if capability >= _MIN_CAPABILITY:
+            return None
+        # To ask for it takes longer than a small image.
+        name = runtime.getDeviceProperties(device.id)["name"].decode()
     except runtime.CUDARuntimeError as error:
         return _in_words(error)
-    if capability < _MIN_CAPABILITY:
+    return (
+        f"the device {name} has compute capability {capability / 10}, and at least"
+        f" {_MIN_CAPABILITY / 10} is needed; use a device of 2018 or later, or backend='cpu'"
+    )
+
+
+def _compiler_missing(cupy: Any) -> str | None:
+    """What to do about CuPy without the compiler that it calls, or None."""
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # of the loader, which differs among versions
         return (
-            f"the device {name} has compute capability {capability / 10}, and at least"
-            f" {_MIN_CAPABILITY / 10} is needed"
+            f"CuPy does not find NVIDIA's compiler NVRTC ({error}); install it with"
+            " fastseg[cuda12] or fastseg[cuda13]"
         )
     return None
 
@@ -124,4 +141,4 @@ def _in_words(error: Exception) -> str:
             "the CUDA driver cannot be used in this process, as after a fork of one that used it;"
             " start processes by 'spawn' instead of 'fork'"
         )
-    return f"the CUDA driver does not answer ({error})"
+    return f"the CUDA driver does not answer ({error}); see nvidia-smi, or use backend='cpu'"

@@ -11,7 +11,7 @@ from ..backend import Array, Counter, Tick
 from ..cpu.counters import make_counter
 from .device import Device, DeviceArray
 from .source import defines
-from .transfer import Feed, Outbox, dtype_of, usable
+from .transfer import Feed, Guest, Outbox, dtype_of, usable
 
 # Pixels sent and counted at once.
 _CHUNK = 2**23
@@ -77,7 +77,7 @@ class HostRows:
         return np.ascontiguousarray(self.device.to_host(self.device.wrap(pixels)))
 
 
-class DeviceCounter:
+class DeviceCounter(Guest):
     """What the counters share: pixels that are sent to be counted, and their labels back."""
 
     may_give_up = False
@@ -85,7 +85,7 @@ class DeviceCounter:
     pays = True
 
     def __init__(self, device: Device, dtype: np.dtype[Any], n_features: int) -> None:
-        self.device = device
+        super().__init__(device)
         self.dtype, self.n_features = dtype, n_features
         self.code = f"uint{8 * min(2, dtype.itemsize * n_features)}"
         # An array that will be looked up, and what the device was sent of it.
@@ -94,8 +94,9 @@ class DeviceCounter:
     def launch(self, kernel: tuple[str, str], n: int, *arguments: Any, label: str = "") -> None:
         """Run a kernel of count.cu or look_up.cu over n pixels."""
         options = defines(CODE=self.code, **({"LABEL": label} if label else {}))
-        n_blocks = min(-(-n // (16 * _THREADS)), 8 * self.device.n_multiprocessors)
-        self.device.launch((kernel[0], options, kernel[1]), n_blocks, _THREADS, arguments)
+        whole = kernel[0], options, kernel[1]
+        n_blocks = min(-(-n // (16 * _THREADS)), self.device.max_blocks(whole, _THREADS))
+        self.device.launch(whole, n_blocks, _THREADS, arguments)
 
     def feed(self, pixels: Any, again: bool = False) -> Feed:
         """Pixels on the device, or on their way; to be kept if they are needed again."""

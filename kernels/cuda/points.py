@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..backend import DTYPES, Farthest, FloatArray, Partials, Sampler, Tick
+from ..backend import DTYPES, Array, Farthest, FloatArray, Partials, Sampler, Tick
 from .centers import FEW, ManyCenters, few_centers
 from .device import NULL, Device, DeviceArray, OutOfMemory
 from .sampler import DeviceSampler, host_sampler
 from .source import defines
-from .transfer import Feed, Outbox, dtype_of, usable
+from .transfer import Feed, Guest, Outbox, dtype_of, usable
 
 # Above this many features a loop over features replaces the unrolled code.
 MAX_UNROLLED = 16
 
-# Shared memory of a block; every device has 48 KiB without asking.
+# Shared memory for sums of each thread, and for one table of them; every device has 48 KiB
+# without asking. Of the two kernels that take more sums the device has to say which: they
+# give the same bits.
 _SHARED_BYTES = 40 * 2**10
-_FEW_THREADS, _MANY_THREADS = 128, 256
-_BLOCKS_PER_MULTIPROCESSOR = 8
+_TABLE_BYTES = 160 * 2**10
+_MANY_THREADS = 256
 
 # Pieces of a row of sums each, in groups that the device adds: see rows.cuh.
 _GROUP = 64
 _MAX_GROUPS = 64
 _MAX_SUMS = 2**18
 _MIN_PIECE, _MAX_PIECE = 2**10, 2**18
+
+# Distances of which the largest is looked for together.
+_FAR_ROW = 256
 
 # Points that are labelled at once, while the labels before them travel.
 _LABEL_CHUNK = 2**23
@@ -39,6 +44,9 @@ def compiled_for(dtype: np.dtype[Any], n_features: int) -> tuple[str, ...]:
         INTEGER=int(dtype.kind in "iu"),
         N_FEATURES=n_features if n_features <= MAX_UNROLLED else 0,
     )
+
+
+_OWNED = ("accumulate_many.cu", "accumulate_owned")
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,25 @@ class Plan:
         """Rows of sums that come back."""
         return -(-self.n_pieces // _GROUP)
 
+    def on(self, device: Device) -> Plan:
+        """Plan with the same sums for a device that may have less shared memory."""
+        if self.shared_bytes <= device.max_shared_bytes:
+            return self
+        return replace(self, kernel=_OWNED, shared_bytes=0)
+
     @classmethod
     def of(cls, n: int, n_features: int, n_clusters: int, integers: bool) -> Plan:
         """Plan for points whose sums fit into 32 bits piece by piece, or do not."""
         n_sums = n_clusters * (n_features + 1)
         sum_bytes = 4 if integers else 8
-        kernel, n_threads, shared = ("accumulate_many.cu", "accumulate_owned"), _MANY_THREADS, 0
-        own = n_sums * sum_bytes * _FEW_THREADS
-        if own <= _SHARED_BYTES and n_clusters * n_features <= FEW:
-            name = "accumulate_int32" if integers else "accumulate_float64"
-            kernel, n_threads, shared = ("accumulate.cu", name), _FEW_THREADS, own
-        elif integers and n_sums * sum_bytes <= _SHARED_BYTES:
+        kernel, n_threads, shared = _OWNED, _MANY_THREADS, 0
+        few = n_clusters * n_features <= FEW
+        for width in (128, 64):
+            own = n_sums * sum_bytes * width
+            if few and kernel is _OWNED and own <= _SHARED_BYTES:
+                name = f"accumulate_{'int32' if integers else 'float64'}_{width}"
+                kernel, n_threads, shared = ("accumulate.cu", name), width, own
+        if integers and kernel is _OWNED and n_sums * sum_bytes <= _TABLE_BYTES:
             kernel, shared = ("accumulate_many.cu", "accumulate_shared"), n_sums * sum_bytes
         n_groups = min(max(_MAX_SUMS // (n_sums + 1), 1), _MAX_GROUPS)
         piece = -(-n // (n_groups * _GROUP))
@@ -75,13 +91,13 @@ class Plan:
         return cls(kernel, n_threads, shared, piece, -(-n // piece), n_sums + 1)
 
 
-class CudaPoints:
+class CudaPoints(Guest):
     """Points on a device, or sent there chunk by chunk."""
 
     def __init__(
         self, device: Device, values: Any, weights: Any | None, repeated: bool, n_threads: int
     ) -> None:
-        self.device = device
+        super().__init__(device)
         self.on_device = device.owns(values)
         if self.on_device:
             values = device.wrap(values)
@@ -107,18 +123,20 @@ class CudaPoints:
     def accumulate(self, centers: FloatArray, tick: Tick | None = None) -> Partials:
         """See `Points.accumulate`."""
         n, (k, d) = self.n_points, centers.shape
-        plan = Plan.of(n, d, k, self.dtype.kind in "iu" and self.weights is None)
+        plan = Plan.of(n, d, k, self.dtype.kind in "iu" and self.weights is None).on(self.device)
         file, name = plan.kernel
         many = ManyCenters(self.device, centers) if file == "accumulate_many.cu" else None
         argument = few_centers(centers) if many is None else many.argument
         rows, tickets, sums = self._scratch_for(plan)
+        kernel = file, self.options, name
+        most = self.device.max_blocks(kernel, plan.n_threads, plan.shared_bytes)
         try:
             step = -(-self._chunk_rows() // plan.piece) * plan.piece
             for start, stop, chunk in self.feed.chunks(step, plan.piece):
                 n_blocks = -(-(stop - start) // plan.piece)
                 self.device.launch(
-                    (file, self.options, name),
-                    min(n_blocks, self._max_blocks()),
+                    kernel,
+                    min(n_blocks, most),
                     plan.n_threads,
                     (
                         chunk[0], chunk[1] if len(chunk) > 1 else NULL, argument,
@@ -175,19 +193,27 @@ class CudaPoints:
         total: Farthest | None = None
         labelled = self._labelled(centers, np.dtype(np.int32), 0, None, distances=True)
         for _, stop, labels, (chunk, distances) in labelled:
-            far = Farthest.of(
-                size,
-                self.device.to_host(chunk[0]),
-                self.device.to_host(chunk[1]) if len(chunk) > 1 else None,
-                self.device.to_host(labels),
-                self.device.to_host(distances),
-                self.repeated,
-            )
+            places = self._far_places(distances, len(labels), size)
+            parts = [self.device.rows(a, places) for a in (*chunk, labels, distances)]
+            weights = parts[1] if len(chunk) > 1 else None
+            far = Farthest.of(size, parts[0], weights, parts[-2], parts[-1], self.repeated)
             total = far if total is None else total.merge(far)
             if tick is not None:
                 tick(stop, self.n_points)
         assert total is not None
         return total
+
+    def _far_places(self, distances: DeviceArray, n: int, size: int) -> Array:
+        """Places of the ``size`` largest of n distances, and of some others."""
+        tops = self.device.largest(distances.reshape(-1, _FAR_ROW))
+        bound = np.partition(tops, -size)[-size] if size < len(tops) else -1.0
+        rows = np.flatnonzero(tops >= bound)
+        places: Array = (rows[:, None] * _FAR_ROW + np.arange(_FAR_ROW)).ravel()
+        return places[places < n]
+
+    def _far(self, n: int) -> DeviceArray:
+        """Room for n distances, in whole rows to look for the largest in."""
+        return self.device.full((-(-n // _FAR_ROW) * _FAR_ROW,), np.float64, -1.0)
 
     def sampler(self) -> Sampler:
         """See `Points.sampler`."""
@@ -211,17 +237,18 @@ class CudaPoints:
     ) -> Any:
         """Chunks as (start, stop, their labels, (their arrays, their distances))."""
         many = ManyCenters(self.device, centers)
-        kernel = ("assign.cu", self.options, f"assign_{np.dtype(dtype).name}")
+        kernel = "assign.cu", self.options, f"assign_{np.dtype(dtype).name}"
+        most = self.device.max_blocks(kernel, _MANY_THREADS)
         direct = target is not None and usable(self.device, target)
         beside = np.dtype(dtype).itemsize + 8 * distances
         for start, stop, chunk in self.feed.chunks(_LABEL_CHUNK, beside=beside):
             n = stop - start
             found = target[start:stop] if direct else self.device.empty((n,), dtype)
-            far = self.device.empty((n,), np.float64) if distances else NULL
+            far = self._far(n) if distances else NULL
             self.device.launch(
                 kernel,
-                min(-(-n // 1024), 2 * self._max_blocks()),
-                256,
+                min(-(-n // _MANY_THREADS), most),
+                _MANY_THREADS,
                 (
                     chunk[0], many.argument, np.int64(0), np.int64(n),
                     np.int32(self.n_features), np.int32(first_label), found, far,
@@ -245,6 +272,3 @@ class CudaPoints:
 
     def _chunk_rows(self) -> int:
         return self.n_points if self.feed.resident is not None else _LABEL_CHUNK
-
-    def _max_blocks(self) -> int:
-        return self.device.n_multiprocessors * _BLOCKS_PER_MULTIPROCESSOR

@@ -10,7 +10,7 @@ from ..backend import Array, FloatArray, Sampler, Tick
 from ..cpu import CpuBackend
 from ..cpu.cells import extent, possible, z_order
 from .device import NULL, DeviceArray, OutOfMemory
-from .transfer import Feed
+from .transfer import Feed, Guest
 
 if TYPE_CHECKING:
     from .points import CudaPoints
@@ -28,16 +28,17 @@ def host_sampler(points: CudaPoints) -> Sampler:
     return resident.sampler()
 
 
-class DeviceSampler:
+class DeviceSampler(Guest):
     """Sampler over points on a device, in the order in which the CPU backend draws.
 
     Sums of integers are exact, so that the same thresholds draw the same points there.
     """
 
     def __init__(self, points: CudaPoints) -> None:
-        self.device = points.device
-        self.options, self.n_features = points.options, points.n_features
-        self.n_blocks = points.device.n_multiprocessors * 8
+        super().__init__(points.device)
+        self.n_features = points.n_features
+        self.kernel = "assign.cu", points.options, "potentials"
+        self.n_blocks = points.device.max_blocks(self.kernel, _THREADS)
         n = points.n_points
         self.n_points, self.n_pieces = n, -(-n // _PIECE)
         feed = points.feed
@@ -87,7 +88,7 @@ class DeviceSampler:
         n_candidates = len(candidates)
         totals = self.device.empty((self.n_pieces, n_candidates), np.float64)
         self.device.launch(
-            ("assign.cu", self.options, "potentials"),
+            self.kernel,
             min(self.n_pieces, self.n_blocks),
             _THREADS,
             (

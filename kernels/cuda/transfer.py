@@ -7,6 +7,7 @@ computes on what came before.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,21 @@ from .device import Device, DeviceArray, Event, OutOfMemory
 PINNED_BYTES = 2**24
 # A chunk that the device cannot hold twice is halved down to this many rows.
 _MIN_ROWS = 2**10
+
+
+class Guest:
+    """Holds memory of a device, which is free for other libraries once nobody needs it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._held = device.held_memory()
+
+    def __del__(self) -> None:
+        if sys.is_finalizing() or not hasattr(self, "_held"):
+            return
+        device, held = self.device, self._held
+        vars(self).clear()
+        device.give_back(held)
 
 
 class Inbox:
@@ -34,7 +50,7 @@ class Inbox:
         """Copy an array of the same shape and type; work queued from now on sees it."""
         event = None
         try:
-            if self.device.is_pinned(source):
+            if _is_direct(self.device, source):
                 event = self.device.send(source, target, after)
                 # The caller may change the array as soon as this returns.
                 self.device.synchronize(event)
@@ -83,7 +99,7 @@ class Outbox:
     def fetch(self, source: DeviceArray, target: Array) -> None:
         """Copy an array of the same shape and type once the work queued so far is done."""
         after = self.device.mark()
-        direct = self.device.is_pinned(target)
+        direct = _is_direct(self.device, target)
         if not direct and not self.buffers:
             self.buffers = [self.device.pinned(PINNED_BYTES) for _ in range(2)]
         for start, stop in [(0, len(target))] if direct else _parts(target):
@@ -215,10 +231,13 @@ class Feed:
 
     def shortage(self, needed: int) -> str:
         """Words for a device that has no room for so many bytes."""
+        theirs = ""
+        if "torch" in sys.modules:
+            theirs = " (torch.cuda.empty_cache() frees what PyTorch keeps)"
         return (
             f"the device {self.device.name} has {self.device.free_memory() / 2**20:.1f} MiB free,"
             f" but {needed / 2**20:.1f} MiB are needed for a part of the {self.n_rows} points;"
-            " free memory on it, or use backend='cpu'"
+            f" free memory on it{theirs}, or use backend='cpu'"
         )
 
 
@@ -231,6 +250,11 @@ def dtype_of(device: Device, array: Any) -> np.dtype[Any]:
     """NumPy's type of an array of any library."""
     dtype: np.dtype[Any] = (device.wrap(array) if device.owns(array) else array).dtype
     return dtype
+
+
+def _is_direct(device: Device, array: Array) -> bool:
+    """Whether the device can copy from or to a host array itself."""
+    return bool(array.flags.c_contiguous) and device.is_pinned(array)
 
 
 def _parts(array: Array) -> Iterator[tuple[int, int]]:

@@ -12,9 +12,10 @@ from .points import CudaPoints
 
 MIN_FEATURES = 32
 
-# Products and points of a tile, which the next kernels read from the cache.
-_TILE_PRODUCTS = 2**22
-_TILE_POINTS = 2**12
+# Products of a tile, and values of its points, which the next kernels read from the cache:
+# as many as half of it holds, for to queue a tile's work takes as long as the work on a small one.
+_TILE_VALUES = 2**23
+_TILE_POINTS = 2**16
 _THREADS = 128
 
 
@@ -62,7 +63,7 @@ class WidePoints(CudaPoints):
         for start, stop, chunk in self.feed.chunks(rows, products.tile, beside):
             n = stop - start
             found = self.device.empty((n,), dtype) if target is None else target[start:stop]
-            far = self.device.empty((n,), np.float64) if distances else None
+            far = self._far(n) if distances else None
             for first in range(0, n, products.tile):
                 part = slice(first, min(first + products.tile, n))
                 labels, exact = products.assign(chunk[0][part], first_label)
@@ -86,7 +87,8 @@ class _Products:
         self.real = np.dtype(np.float64 if double else np.float32)
         # Twice the rounding error for the two sides of a difference, and some more.
         self.unit = self.real.type(1.25 * 2.0 ** (-52 if double else -23))
-        self.tile = min(max(256, _TILE_PRODUCTS // k // 256 * 256), _TILE_POINTS)
+        most = _TILE_VALUES // max(k, points.n_features) // 256 * 256
+        self.tile = min(max(256, most), _TILE_POINTS)
         norms = np.square(centers).sum(axis=1)
         with np.errstate(over="ignore"):
             self.largest = self.real.type(1.001 * np.sqrt(norms.max()))
@@ -107,9 +109,10 @@ class _Products:
             values = self.device.empty(tile.shape, self.real)
             self.device.copy(tile, values)
         self.device.multiply(values, self.rounded, self.products[:n])
+        kernel = "wide.cu", self.options, "assign_products"
         self.device.launch(
-            ("wide.cu", self.options, "assign_products"),
-            min(-(-n // (_THREADS // 32)), self.device.n_multiprocessors * 16),
+            kernel,
+            min(-(-n // (_THREADS // 32)), self.device.max_blocks(kernel, _THREADS)),
             _THREADS,
             (
                 tile, self.exact, self.norms, self.products, self.largest, self.unit, np.int64(n),
