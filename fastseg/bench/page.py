@@ -113,13 +113,17 @@ def _reading() -> Iterable[str]:
     yield "All start from the same centres. Answers are compared before anything is timed."
     yield (
         "median and quartiles: of the runs after warming up, in which all take turns. x: time as a"
-        " multiple of the first row's, the median of the turns; above 1 is slower."
+        " multiple of the first row's, the median of the turns; above 1 is slower. first: the"
+        " first run, apart from the others; the first of all loads or compiles code."
     )
     yield (
         "equal: share of pixels in the same cluster as in the first row. inertia: sum of"
         " squared distances to the means of the clusters, computed from the labels."
     )
-    yield "memory: the most that was held during the work beyond what was held before."
+    yield (
+        "memory: the most that was held during the work beyond what was held before, without a"
+        " GPU's own."
+    )
     for name, words in STAGES.items():
         yield f"{name}: {words}"
 
