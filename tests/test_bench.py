@@ -426,8 +426,23 @@ def test_crossings_are_marked_in_the_plot(small):
     measured = suite.Measured(
         machine.facts(), True, {}, contests, suite.crossings(contests), None, []
     )
-    drawing = re.search(r"base64,([^\"]+)", page(measured)).group(1)
-    assert "fastseg cuda is" in base64.b64decode(drawing).decode()
+    html = page(measured)
+    drawing = re.search(r"base64,([^\"]+)", html).group(1)
+    assert re.search(r"<text[^>]*>A</text>", base64.b64decode(drawing).decode())
+    words_ = "A: from 0.004 megapixels fastseg cuda is faster than fastseg cpu"
+    assert html.count(words_) == 2  # beside the plot, too
+    assert "fastseg cuda: 4 s for 1,000 pixels to 4 s for 10,000" in html
+
+
+def test_a_page_can_be_made_where_no_time_is_told(small):
+    contests = [
+        replace(one, rows=[replace(row, seconds=None, ratio=None) for row in one.rows])
+        for name in ("pixels", "clusters", "picture") for one in series(name, cpu=[1.0, 2.0])
+    ]  # fmt: skip
+    measured = suite.Measured(machine.facts(), True, {}, contests, [], None, [])
+    html = page(measured)
+    assert "<img" not in html
+    assert "6 times are not told, because answers differ" in html
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import Any
 
 from .answers import Verdict
 from .contest import Row, Spread
 from .implementations import SCIKIT_LEARN
 from .machine import is_busy
-from .suite import Contest, Measured
+from .suite import Contest, Measured, lines
 
 UNFAIR = (
     "scikit-learn clusters floats of any kind. On integer pictures fastseg first counts equal"
@@ -102,11 +103,36 @@ def verdicts(measured: Measured) -> list[str]:
 
 
 def crossing_words(measured: Measured) -> list[str]:
-    """Sentences on where one implementation overtakes another."""
+    """Sentences on where one implementation overtakes another, by the letters of the plot."""
     return [
-        f"from {one.n_points / 1e6:.2g} megapixels {one.faster} is faster than {one.slower}"
-        for one in measured.crossings
+        f"{letter}: from {one.n_points / 1e6:.2g} megapixels {one.faster} is faster than"
+        f" {one.slower}"
+        for letter, one in zip(ascii_uppercase, measured.crossings, strict=False)
     ]
+
+
+def described(measured: Measured) -> dict[str, str]:
+    """What is to be seen in each drawing, for those who cannot see it."""
+    found = {}
+    for series, axis, unit in (("pixels", "n_points", "pixels"),
+                               ("clusters", "n_clusters", "clusters")):  # fmt: skip
+        ends = [
+            f"{name}: {time_words(points[0][1].median)} for {points[0][0]:,} {unit} to"
+            f" {time_words(points[-1][1].median)} for {points[-1][0]:,}"
+            for name, points in lines(measured.contests, series, axis).items()
+        ]
+        found[series] = f"Time against {unit}. {'; '.join(ends)}."
+    rates = [
+        f"{rate.kernel} on {rate.backend}, {rate.name}: {rate.operations / rate.seconds / 1e9:.0f}"
+        for rate in measured.rates
+    ]
+    roofs = measured.roofs
+    above = "" if roofs is None else (
+        f" Roofs: {roofs.float32 / 1e9:.0f} of float32, {roofs.float64 / 1e9:.0f} of float64, and"
+        f" a copy of {roofs.copy / 1e9:.0f} GB/s."
+    )  # fmt: skip
+    found["roofline"] = f"GFLOP/s of kernels. {'; '.join(rates)}.{above}"
+    return found
 
 
 def cautions(measured: Measured) -> list[str]:
