@@ -141,7 +141,7 @@ def measurements(small):
 
 
 def points(n, d, k, small):
-    """Evenly spread float32 points, with centres among them to begin from."""
+    """Evenly spread float32 points, with centres near some of them to begin from."""
     n, k = (min(n, 1500), min(k, 64)) if small else (n, k)
     values = np.random.default_rng(0).random((n, d), dtype=np.float32)
     start = starting_centers(values, k)
@@ -190,6 +190,6 @@ KERNELS = [
 
 
 def kernel_problem(dtype, n, d, k):
-    """Points of one row of KERNELS, with centres among them."""
+    """Points of one row of KERNELS, with centres near some of them."""
     values = (np.random.default_rng(0).random((n, d)) * 255).astype(dtype)
     return Problem(values, k, (n,), starting_centers(values, k))

@@ -8,7 +8,9 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import chain, repeat
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from fastseg import dispatch
 from fastseg.bench import cases, implementations, machine, suite, words
 from fastseg.bench.answers import SAME, Answer, Judge, equal_share, starting_centers
-from fastseg.bench.contest import Entrant, Spread, contest
+from fastseg.bench.contest import Entrant, Row, Spread, contest
 from fastseg.bench.page import page
 from fastseg.bench.roofline import Rate, Roofs, measure_rates
 from fastseg.cli import benching, main
@@ -107,8 +109,27 @@ def test_starts_are_off_all_ties_and_enough():
     start = starting_centers(values, 8)
     assert len(np.unique(start // 1, axis=0)) == 8
     assert np.all(start % 1 != 0)
-    with pytest.raises(ValueError, match=r"2 distinct values, fewer than the 8 clusters"):
-        starting_centers(np.array([[1], [2], [1]], np.uint8), 8)
+    # As many clusters as values have no inertia, of which nobody can be a share away.
+    with pytest.raises(ValueError, match=r"2 distinct values, and to time 2 clusters takes more"):
+        starting_centers(np.array([[1], [2], [1]], np.uint8), 2)
+
+
+def test_starts_among_floats_are_off_all_ties_too():
+    thirds = np.repeat(np.arange(30, dtype=np.float32) / 3, 20)[:, None]
+    start = starting_centers(thirds, 8)
+    assert not np.any(np.isin(start, thirds))
+    np.testing.assert_array_equal(start, start.astype(np.float32))
+
+
+def test_inertia_far_below_the_variance_keeps_its_digits():
+    labels = RNG.permutation(np.repeat([0, 1], 50_000))
+    values = (6e4 * labels + RNG.integers(0, 2, len(labels))).astype(np.uint16)[:, None]
+    exact = sum(
+        float(((part - part.mean()) ** 2).sum())
+        for part in (values[labels == label].astype(float) for label in (0, 1))
+    )
+    verdict = Judge(values).verdict(Answer(labels), SAME)
+    np.testing.assert_allclose(verdict.inertia, exact, rtol=1e-12)
 
 
 # Contests
@@ -129,12 +150,25 @@ RIGHT, WRONG = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
 
 
 def test_an_answer_that_differs_gets_no_time():
-    right, wrong = contest(POINTS, [entrant("a", RIGHT), entrant("b", WRONG)], budget=0, settle=0)
+    works = [entrant("a", RIGHT), entrant("b", WRONG), entrant("c", RIGHT)]
+    right, wrong, _ = contest(POINTS, works, budget=0, settle=0)
     assert right.verdict.inertia == 1.0
     assert right.seconds is not None
     assert not wrong.verdict.agrees
     assert wrong.verdict.equal_labels == 0.75
-    assert (wrong.seconds, wrong.ratio, wrong.peak_bytes, wrong.n_runs) == (None, None, None, 0)
+    assert wrong == Row("b", wrong.verdict, None, None, None, 0, None)
+
+
+def test_where_no_answer_is_confirmed_nobody_gets_a_time():
+    calls = []
+    works = [entrant("a", WRONG, calls=calls), entrant("b", RIGHT, calls=calls),
+             entrant("c", RIGHT, tolerance=None), Entrant("d", lambda: list, None)]  # fmt: skip
+    rows = contest(POINTS, works, budget=0, settle=0)
+    assert [(row.seconds, row.first_seconds, row.n_runs) for row in rows] == [(None, None, 0)] * 4
+    assert calls == ["a", "b"]
+    reasons = [words.cells(row)[1:3] for row in rows]
+    assert reasons[0] == reasons[2] == reasons[3] == ("not told", "no two agree")
+    assert reasons[1][1].startswith("differs: inertia -")
 
 
 def test_another_aim_is_timed_and_its_difference_told():
@@ -143,6 +177,18 @@ def test_another_aim_is_timed_and_its_difference_told():
     )
     assert other.seconds is not None
     assert other.verdict.excess == pytest.approx(other.verdict.inertia - 1)
+
+
+def test_the_first_run_stands_apart():
+    pauses = chain([0.1], repeat(0))
+
+    def work():
+        time.sleep(next(pauses))
+        return RIGHT
+
+    row = contest(POINTS, [Entrant("a", lambda: work, Answer, SAME)], budget=0, settle=0)[0]
+    assert row.first_seconds >= 0.1
+    assert row.seconds.high < 0.1
 
 
 def test_all_take_turns():
@@ -199,6 +245,17 @@ def test_pixels_that_a_file_leaves_out_take_no_part(tmp_path):
     assert [row.verdict.equal_labels for row in rows] == [1.0, 1.0]
 
 
+def test_sizes_in_which_colours_are_lost_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(cases, "_SIZES", {True: (100, 90_000)})
+    monkeypatch.setattr(cases, "_PIXELS_OF_COUNTS", {True: 90_000})
+    dots = np.zeros((300, 300, 3), np.uint8)
+    dots[::30, ::30] = RNG.integers(0, 40, (10, 10, 3))
+    pillow.fromarray(dots).save(tmp_path / "dots.png")
+    sizes = [len(case.values) for case in cases.cases(quick=True, picture=tmp_path / "dots.png")
+             if case.series == "pixels"]  # fmt: skip
+    assert sizes == [90_000]
+
+
 @needs_compiler
 def test_every_backend_takes_part_in_every_stage(small, monkeypatch):
     named, backend = dispatch.backend_named, emulated()[0]
@@ -219,10 +276,11 @@ def test_every_backend_takes_part_in_every_stage(small, monkeypatch):
 def series(name, **seconds):
     """Contests of a series in which each implementation took so long for the sizes."""
     judged = Judge(POINTS).verdict(Answer(RIGHT), SAME)
-    sizes = 10 ** np.arange(3, 3 + len(next(iter(seconds.values()))))
+    first = next(iter(seconds.values()))
+    sizes = 10 ** np.arange(3, 3 + len(first))
     return [
         suite.Contest(name, "x", "fit", int(n), 3, 8, "uint8", [
-            suite.Row(who, judged, Spread(t[i], t[i], t[i]), Spread(1, 1, 1), 3, None)
+            Row(who, judged, Spread(*[t[i]] * 3), Spread(*[t[i] / first[i]] * 3), t[i], 3, None)
             for who, t in seconds.items()
         ])
         for i, n in enumerate(sizes)
@@ -241,6 +299,26 @@ def test_a_loss_is_said():
     assert words.verdicts(measured) == [
         "x, k=8: peer is the fastest with 1 s; cpu takes 2 times as long"
     ]
+
+
+def test_sentences_and_tables_tell_the_same_ratio():
+    contest_ = series("picture", cpu=[2.0], peer=[3.0])[0]
+    turns = replace(contest_.rows[1], ratio=Spread(1.9, 1.8, 2.1))  # not that of the medians
+    measured = suite.Measured(
+        {}, True, {}, [replace(contest_, rows=[contest_.rows[0], turns])], [], None, []
+    )
+    assert words.cells(turns)[3] == "1.9"
+    assert words.verdicts(measured)[0].endswith("peer takes 1.9 times as long")
+
+
+def test_numbers_have_three_digits_and_no_powers_of_ten():
+    assert [words.time_words(s) for s in (8.438e-6, 9.999e-4, 0.0012, 1234.5)] == [
+        "8.44 us", "1,000 us", "1.2 ms", "1,234 s",
+    ]  # fmt: skip
+    assert words.spread_words(Spread(9e-4, 7e-4, 1.3e-3)) == "700-1,300"
+    assert [words.size_words(n) for n in (None, 4096, 1.5e6, 2.34567e9)] == [
+        "-", "4.1 kB", "1.5 MB", "2,346 MB",
+    ]  # fmt: skip
 
 
 # Machine
@@ -348,8 +426,23 @@ def test_crossings_are_marked_in_the_plot(small):
     measured = suite.Measured(
         machine.facts(), True, {}, contests, suite.crossings(contests), None, []
     )
-    drawing = re.search(r"base64,([^\"]+)", page(measured)).group(1)
-    assert "fastseg cuda is" in base64.b64decode(drawing).decode()
+    html = page(measured)
+    drawing = re.search(r"base64,([^\"]+)", html).group(1)
+    assert re.search(r"<text[^>]*>A</text>", base64.b64decode(drawing).decode())
+    words_ = "A: from 0.004 megapixels fastseg cuda is faster than fastseg cpu"
+    assert html.count(words_) == 2  # beside the plot, too
+    assert "fastseg cuda: 4 s for 1,000 pixels to 4 s for 10,000" in html
+
+
+def test_a_page_can_be_made_where_no_time_is_told(small):
+    contests = [
+        replace(one, rows=[replace(row, seconds=None, ratio=None) for row in one.rows])
+        for name in ("pixels", "clusters", "picture") for one in series(name, cpu=[1.0, 2.0])
+    ]  # fmt: skip
+    measured = suite.Measured(machine.facts(), True, {}, contests, [], None, [])
+    html = page(measured)
+    assert "<img" not in html
+    assert "6 times are not told, because answers differ" in html
 
 
 @pytest.mark.parametrize(
@@ -357,8 +450,11 @@ def test_crossings_are_marked_in_the_plot(small):
     [
         (["--backends", "gpu"], 2, r"backends must be some of cpu, cuda, got 'gpu'"),
         (["--image", "none.png"], 1, r"none\.png"),
-        (["--image", "flat.png"], 1, r"1 distinct values, fewer than the 8 clusters"),
-        (["--out", "in.png"], 1, r"in\.png"),
+        (["--image", ""], 1, r"no such file"),
+        (["--image", "flat.png"], 1, r"1 distinct values, and to time 8 clusters takes more"),
+        (["--out", "in.png"], 1, r"in\.png: is a file, or in one; give the name of a folder"),
+        (["--out", "in.png/report"], 1, r"report: is a file, or in one"),
+        (["--out", ""], 1, r"empty name; give it a name"),
     ],
 )
 def test_wrong_input_is_refused_in_a_line(small, capsys, args, code, message):

@@ -51,7 +51,7 @@ class Judge:
     Parameters
     ----------
     values : ndarray of shape (n, d)
-        The points.
+        The points; of more distinct ones than there are clusters, so that no inertia is 0.
     """
 
     def __init__(self, values: Array) -> None:
@@ -66,10 +66,11 @@ class Judge:
         if self._reference is None:
             self._reference = labels, inertia
         first, least = self._reference
-        away = inertia - least
-        excess = away / least if least > 0 else (0.0 if away == 0 else float("inf"))
+        equal = equal_share(first, labels)
+        # Of the same clusters only the order of a sum can differ.
+        excess = 0.0 if equal == 1.0 else inertia / least - 1.0
         agrees = tolerance is None or abs(excess) <= tolerance
-        return Verdict(inertia, excess, equal_share(first, labels), agrees)
+        return Verdict(inertia, excess, equal, agrees)
 
     def _labels(self, answer: Answer) -> Array:
         if answer.labels is not None:
@@ -83,11 +84,11 @@ class Judge:
         counts = np.maximum(np.bincount(labels), 1)
         total = 0.0
         for column, center in zip(self._values.T, self._center, strict=True):
-            # Less a value near the mean, so that what is subtracted below is not large.
+            # Less a value near the mean, so that the sums of the clusters lose no digits.
             x = column - center
-            sums = np.bincount(labels, weights=x)
-            total += float(x @ x) - float((sums * sums / counts).sum())
-        return max(0.0, total)
+            x -= (np.bincount(labels, weights=x) / counts)[labels]
+            total += float(x @ x)
+        return total
 
 
 def equal_share(first: Array, second: Array) -> float:
@@ -106,19 +107,21 @@ def starting_centers(values: Array, n_clusters: int, seed: int = 0) -> FloatArra
     Raises
     ------
     ValueError
-        If there are fewer distinct points than clusters.
+        If there are no more distinct points than clusters.
     """
     rng = np.random.default_rng(seed)
     some: Any = values if len(values) <= 20_000 else values[rng.choice(len(values), 20_000)]
     found = np.unique(some, axis=0)
-    if len(found) < n_clusters and len(some) < len(values):
+    if len(found) <= n_clusters and len(some) < len(values):
         found = np.unique(values, axis=0)
-    if len(found) < n_clusters:
+    if len(found) <= n_clusters:
         raise ValueError(
-            f"the image has {len(found)} distinct values, fewer than the {n_clusters} clusters"
-            " that are timed; give another image"
+            f"the image has {len(found)} distinct values, and to time {n_clusters} clusters takes"
+            " more; give another image"
         )
     chosen = found[rng.choice(len(found), n_clusters, replace=False)].astype(np.float64)
-    if values.dtype.kind == "f":
-        return chosen
-    return chosen + rng.random(chosen.shape)
+    if values.dtype.kind != "f":
+        return chosen + rng.random(chosen.shape)
+    chosen += rng.random(chosen.shape) * found.std(axis=0, dtype=np.float64) / 100
+    # As all can take them: some keep centres in the points' own type.
+    return np.asarray(chosen.astype(values.dtype), np.float64)

@@ -86,7 +86,9 @@ def cases(*, quick: bool, picture: StrPath | None = None) -> Iterator[Case]:
     """
     names = ("china.jpg",) if quick else ("china.jpg", "flower.jpg")
     shipped = resources.files("sklearn.datasets.images")
-    paths: list[StrPath] = [picture] if picture else [Path(str(shipped / n)) for n in names]
+    paths: list[StrPath] = [Path(str(shipped / n)) for n in names]
+    if picture is not None:
+        paths = [picture]
     pictures = [_picture(path, quick) for path in paths]
     yield from pictures
     yield from _series(pictures[0], quick)
@@ -110,7 +112,10 @@ def _series(picture: Case, quick: bool) -> Iterator[Case]:
     name = Path(str(picture.path)).name
     for n in _SIZES[quick]:
         values = resized(image, n)
-        start = starting_centers(values, CLUSTERS)
+        try:
+            start = starting_centers(values, CLUSTERS)
+        except ValueError:  # in a smaller size few colours are left
+            continue
         yield Case("pixels", f"{name}, {len(values):,} px", values, start, ITERATIONS, 0.0,
                    ("fit",))  # fmt: skip
     values = resized(image, _PIXELS_OF_COUNTS[quick])
@@ -118,7 +123,7 @@ def _series(picture: Case, quick: bool) -> Iterator[Case]:
                 0.0, ("fit",))  # fmt: skip
     n_distinct = len(np.unique(values, axis=0))
     for k in _COUNTS[quick]:
-        if k <= n_distinct:
+        if k < n_distinct:
             yield replace(like, start=starting_centers(values, k))
 
 

@@ -6,7 +6,7 @@ import gc
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,18 @@ class Spread:
 class Row:
     """What one entrant did.
 
-    ``verdict`` is None where there was no answer to judge; ``seconds`` and ``ratio`` are None
-    where the answer differs from the reference's: the ratio is that of its time to the
-    reference's within each turn. ``peak_bytes`` is the most memory held during the work
-    beyond what was held before.
+    ``verdict`` is None where there was no answer to judge. Where the answer differs from the
+    reference's, no time is told: ``seconds``, ``ratio`` and ``first_seconds`` are None. The
+    ratio is that of its time to the reference's within each turn; the first run, in which code
+    may be loaded or compiled, stands apart. ``peak_bytes`` is the most memory held during the
+    work beyond what was held before.
     """
 
     name: str
     verdict: Verdict | None
     seconds: Spread | None
     ratio: Spread | None
+    first_seconds: float | None
     n_runs: int
     peak_bytes: int | None
 
@@ -97,6 +99,8 @@ def contest(
 
     Each does it once to be warm and to be judged, once for its memory and an estimate of
     the time, and then in turns with the others, so that what else the machine does meets all.
+    Where some have to agree with the reference and none does, nobody is timed: it may be the
+    reference that is wrong.
 
     Parameters
     ----------
@@ -122,20 +126,24 @@ def contest(
     steps = len(entrants) * (2 + turns[0])
     judge = Judge(values)
     verdicts: list[Verdict | None] = []
+    first: dict[int, float] = {}
     with warnings.catch_warnings():
         # Fits of a fixed number of iterations do not converge, and libraries say so.
         warnings.simplefilter("ignore")
         for entrant in entrants:
             told(len(verdicts), steps)
-            found = entrant.prepare()()
+            work = entrant.prepare()
+            began = time.perf_counter()
+            found = work()
+            first[len(verdicts)] = (time.perf_counter() - began) * entrant.times
             answer = None if entrant.read is None else entrant.read(found)
             verdicts.append(None if answer is None else judge.verdict(answer, entrant.tolerance))
-        racing = [i for i, verdict in enumerate(verdicts) if verdict is None or verdict.agrees]
+        racing = _racing(entrants, verdicts)
         peaks, estimates = {}, {}
         for i in racing:
             told(len(entrants) + i, steps)
             peaks[i], estimates[i] = _alone(entrants[i], settle)
-        n_turns = int(np.clip(budget / sum(estimates.values()), *turns))
+        n_turns = int(np.clip(budget / sum(estimates.values()), *turns)) if racing else 0
         times: dict[int, list[float]] = {i: [] for i in racing}
         for turn in range(n_turns):
             told((2 + turn * turns[0] // n_turns) * len(entrants), steps)
@@ -143,24 +151,36 @@ def contest(
                 times[i].append(_seconds(entrants[i], estimates[i], settle))
     told(steps, steps)
     return [
-        _row(entrant, verdict, times.get(i), times[0], peaks.get(i))
-        for i, (entrant, verdict) in enumerate(zip(entrants, verdicts, strict=True))
+        _row(entrant.name, verdicts[i], times[i], times[0], first[i], peaks[i])
+        if i in racing else Row(entrant.name, verdicts[i], None, None, None, 0, None)
+        for i, entrant in enumerate(entrants)
+    ]  # fmt: skip
+
+
+def _racing(entrants: Sequence[Entrant], verdicts: list[Verdict | None]) -> list[int]:
+    """Who is timed; the reference's verdict becomes that of one with whom nobody agrees."""
+    peers = [
+        verdict.agrees
+        for entrant, verdict in zip(entrants[1:], verdicts[1:], strict=True)
+        if verdict is not None and entrant.tolerance is not None
     ]
+    reference = verdicts[0]
+    if peers and not any(peers) and reference is not None:
+        verdicts[0] = replace(reference, agrees=False)
+        return []
+    return [i for i, verdict in enumerate(verdicts) if verdict is None or verdict.agrees]
 
 
 def _row(
-    entrant: Entrant,
+    name: str,
     verdict: Verdict | None,
-    seconds: list[float] | None,
+    seconds: list[float],
     reference: list[float],
+    first: float,
     peak: int | None,
 ) -> Row:
-    if seconds is None:
-        return Row(entrant.name, verdict, None, None, 0, None)
-    ratios = [a / b for a, b in zip(seconds, reference, strict=True)]
-    return Row(
-        entrant.name, verdict, Spread.of(seconds), Spread.of(ratios), len(seconds), peak
-    )  # fmt: skip
+    ratios = Spread.of([a / b for a, b in zip(seconds, reference, strict=True)])
+    return Row(name, verdict, Spread.of(seconds), ratios, first, len(seconds), peak)
 
 
 def _alone(entrant: Entrant, settle: float) -> tuple[int | None, float]:

@@ -15,6 +15,7 @@ from .words import (
     cautions,
     cells,
     crossing_words,
+    described,
     machine_lines,
     title,
     verdicts,
@@ -55,7 +56,7 @@ _SERIES = {
     "picture": "Pictures", "points": "Points of float32 that do not repeat",
     "pixels": "Time against pixels", "clusters": "Time against the number of clusters",
 }  # fmt: skip
-_NO_CROSSING = "between the sizes measured no implementation overtakes another"
+_NO_CROSSING = "Between the sizes measured no implementation overtakes another"
 _CAPTIONS = {
     "pixels": "Time of ten iterations on a picture in several sizes, from pixels in memory to"
     " labels in memory; quartiles shaded.",
@@ -74,7 +75,11 @@ def page(measured: Measured) -> str:
         If matplotlib is not installed.
     """
     crossed = crossing_words(measured) or [_NO_CROSSING]
-    plots = "".join(_figure(name, svg) for name, svg in figures(measured).items())
+    seen = described(measured)
+    captions = _CAPTIONS | {"pixels": f"{_CAPTIONS['pixels']} {'; '.join(crossed)}."}
+    plots = "".join(
+        _figure(svg, seen[name], captions[name]) for name, svg in figures(measured).items()
+    )
     parts = [
         "<h1>Clustering pixels on this machine</h1>",
         f"<p>{escape(_lead(measured))}</p>",
@@ -113,13 +118,17 @@ def _reading() -> Iterable[str]:
     yield "All start from the same centres. Answers are compared before anything is timed."
     yield (
         "median and quartiles: of the runs after warming up, in which all take turns. x: time as a"
-        " multiple of the first row's, the median of the turns; above 1 is slower."
+        " multiple of the first row's, the median of the turns; above 1 is slower. first: the"
+        " first run, apart from the others; the first of all loads or compiles code."
     )
     yield (
         "equal: share of pixels in the same cluster as in the first row. inertia: sum of"
         " squared distances to the means of the clusters, computed from the labels."
     )
-    yield "memory: the most that was held during the work beyond what was held before."
+    yield (
+        "memory: the most that was held during the work beyond what was held before, without a"
+        " GPU's own."
+    )
     for name, words in STAGES.items():
         yield f"{name}: {words}"
 
@@ -147,12 +156,11 @@ def _table(contest: Contest) -> str:
     )
 
 
-def _figure(name: str, svg: str) -> str:
+def _figure(svg: str, seen: str, caption: str) -> str:
     data = base64.b64encode(svg.encode()).decode()
-    words = escape(_CAPTIONS[name])
     return (
-        f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{words}</figcaption></figure>"
+        f'<figure><img alt="{escape(seen)}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 

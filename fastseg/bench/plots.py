@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
 
 _CLUSTERS = "clusters k"
 # As wide as a phone at the size of its text, so that nothing has to be shrunk to be read.
-_WIDTH, _HEIGHT = 4.6, 3.7
+_WIDTH, _HEIGHT = 3.5, 3.2
 # Of Okabe and Ito, told apart by all eyes; each with a mark for print in grey.
 _LOOKS = {"fastseg cpu": ("#0072B2", "o"), "fastseg cuda": ("#009E73", "s")}
 _OTHERS = ("#D55E00", "^"), ("#CC79A7", "D"), ("#E69F00", "v")
 
 
 def figures(measured: Measured) -> dict[str, str]:
-    """SVG of each drawing by its name: "pixels", "clusters", and "roofline" if it was measured."""
-    drawn = {
-        "pixels": _against(measured, "pixels", "n_points", "pixels"),
-        "clusters": _against(measured, "clusters", "n_clusters", _CLUSTERS),
-    }
+    """SVG of "pixels", "clusters" and "roofline", of what there is to draw."""
+    drawn = {}
+    for series, axis, label in (("pixels", "n_points", "pixels"),
+                                ("clusters", "n_clusters", _CLUSTERS)):  # fmt: skip
+        found = lines(measured.contests, series, axis)
+        if found:
+            drawn[series] = _against(measured, found, axis, label)
     if measured.rates:
         drawn["roofline"] = roofline(measured.roofs, measured.rates)
     return {name: svg(figure) for name, figure in drawn.items()}
@@ -50,11 +53,12 @@ def _look(name: str, names: Sequence[str]) -> tuple[str, str]:
     return _LOOKS[name] if name in _LOOKS else _OTHERS[others.index(name) % len(_OTHERS)]
 
 
-def _against(measured: Measured, series: str, axis: str, label: str) -> Figure:
+def _against(
+    measured: Measured, found: dict[str, list[list[Any]]], axis: str, label: str
+) -> Figure:
     """Time of fits along an axis, quartiles shaded, with crossings where it is that of pixels."""
     figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.subplots()
-    found = lines(measured.contests, series, axis)
     for name, points in found.items():
         color, mark = _look(name, list(found))
         x = [point[0] for point in points]
@@ -76,19 +80,20 @@ def _against(measured: Measured, series: str, axis: str, label: str) -> Figure:
 
 
 def _mark_crossings(axes: Axes, measured: Measured) -> None:
-    for crossing in measured.crossings:
+    """Draw lines with letters, which stand for the sentences of `crossing_words`."""
+    for letter, crossing in zip(ascii_uppercase, measured.crossings, strict=False):
         axes.axvline(crossing.n_points, color="0.3", ls=":", lw=1.2)
         axes.annotate(
-            f"{crossing.faster} is\nfaster from here",
-            (crossing.n_points, 0.03), xycoords=("data", "axes fraction"), xytext=(4, 0),
-            textcoords="offset points", fontsize=8, va="bottom",
+            letter, (crossing.n_points, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", fontsize=9, ha="center", va="bottom",
         )  # fmt: skip
 
 
 def roofline(roofs: Roofs | None, rates: Sequence[Rate]) -> Figure:
     """Draw operations a second over operations for a byte, and the processor's roofs."""
-    figure = new_figure(_WIDTH, 4.2)
+    figure = new_figure(_WIDTH, 3.8)
     axes = figure.subplots()
+    axes.margins(y=0.12)  # for names below their points
     intensity = [rate.operations / rate.bytes for rate in rates]
     ends = np.array([min(intensity) / 2, max(intensity) * 4])
     if roofs is not None:

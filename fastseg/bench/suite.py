@@ -184,4 +184,4 @@ def crossings(contests: Sequence[Contest]) -> list[Crossing]:
                 at = x * (y / x) ** (a / (a - b))
                 slower, faster = (second, first) if b < 0 else (first, second)
                 found.append(Crossing(slower, faster, at))
-    return found
+    return sorted(found, key=lambda one: one.n_points)

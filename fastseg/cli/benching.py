@@ -11,6 +11,7 @@ from ..bench.cases import STAGES
 from ..bench.suite import Measured, bench, check_backends
 from ..bench.words import HEADS, cautions, cells, crossing_words, machine_lines, title, verdicts
 from ..io import atomic_write, check_output
+from ..io.atomic import make_folder
 from ..pictures.drawing import require_matplotlib
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def bench_machine(
     paths = [] if out is None else [os.path.join(out, name) for name in _FILES]
     if out is not None:
         require_matplotlib()
-        os.makedirs(out, exist_ok=True)
+        make_folder(out)
     try:
         for path in paths:
             check_output(path, overwrite, inputs=() if picture is None else (picture,))
@@ -79,7 +80,9 @@ def bench_lines(measured: Measured, paths: list[str]) -> tuple[list[str], list[s
     above = [f"{name + ':':<14}{words}" for name, words in machine.items()]
     above += [f"caution: {words}" for words in cautions(measured)]
     below = [f"{name + ':':<8}{words}" for name, words in STAGES.items()]
-    below.append("x: time as a multiple of the first row's, within turns; above 1 is slower")
+    below.append("x:      time as a multiple of the first row's, within turns; above 1 is slower")
+    below.append("first:  the first run, apart; the first of all loads or compiles code")
+    below.append("memory: most that was held beyond what was held before, without a GPU's own")
     below += [*verdicts(measured), *crossing_words(measured)]
     below += [f"written: {click.format_filename(path)}" for path in paths]
     return above, below

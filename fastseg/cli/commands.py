@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..io import check_output
+from ..io.atomic import make_folder
 from . import options, values
 from .printing import json_line, print_measured, print_table, report, report_fit, say
 
@@ -324,7 +325,7 @@ def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
 
     labels = os.path.join(folder, "china-labels.png")
     drawing = os.path.join(folder, "china-side-by-side.png")
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     try:
         check_output(drawing, overwrite)
         with _bar() as bar:

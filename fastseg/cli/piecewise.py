@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..io import WRITERS, check_output
-from ..io.atomic import suffix_of
+from ..io.atomic import make_folder, suffix_of
 from ..io.opening import (
     CHUNK_WRITERS,
     can_stream,
@@ -273,7 +273,7 @@ def outputs_in(
             raise ValueError(
                 f"{output}: is the output of more than one input; label those into other folders"
             )
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     for output in outputs:
         check_label_output(output, overwrite, (*inputs, model))
     return tuple(outputs)

@@ -125,6 +125,29 @@ def settle(file: BinaryIO) -> None:
         raw.settled = True
 
 
+def make_folder(path: StrPath) -> None:
+    """Make a folder for output files, and those above it, where it is not there.
+
+    Raises
+    ------
+    ValueError
+        The name is empty.
+    NotADirectoryError
+        The path, or one above it, is a file.
+    OSError
+        The folder cannot be made.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("the folder for the output has an empty name; give it a name")
+    try:
+        os.makedirs(name, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(
+            f"{name}: is a file, or in one; give the name of a folder"
+        ) from None
+
+
 def check_parent(name: str, folder: str) -> None:
     """Refuse an output whose folder is not there or cannot be written to."""
     if not os.path.exists(folder):
