@@ -16,7 +16,8 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["array_libraries"],
-    ["arrays", "memory", "parameters", "progress", "io"],
+    ["arrays", "memory", "progress", "io"],
+    ["parameters"],
     ["costs", "backends"],
     ["pictures.drawing", "dispatch", "init_centers", "color", "validity"],
     ["resident"],

@@ -32,7 +32,8 @@ def run_command(words, page):
     if words[0] == "fastseg":
         assert main(words[1:]) == 0, f"{page}: {shlex.join(words)}"
     elif words[0] == "python":
-        assert (ROOT / words[1]).is_file(), f"{page}: {shlex.join(words)}"
+        script = next(word for word in words if word.endswith(".py"))
+        assert (ROOT / script).is_file(), f"{page}: {shlex.join(words)}"
     else:
         assert words == ["pip", "install", "."], f"{page}: {shlex.join(words)}"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..array_libraries import Caller, axis_named, from_caller, like_image
-from ..arrays import as_points, check_finite, is_dask, native, refuse_gpu
+from ..arrays import as_points, check_finite, check_largest, is_dask, native, refuse_gpu
 from ..io import read_mask
 from ..io.chunked import Region
 from ..kernels.backend import Array
@@ -197,4 +197,5 @@ def _block_pixels(block: Any, mask: Any = None, *, has_channels: bool, nodata: A
     flat = values.reshape(-1, values.shape[-1])
     flat, kept = those_kept(flat, grid, kept, nodata, array.dtype, None)
     check_finite(flat, "image")
+    check_largest(flat, "image")
     return Pixels(flat, kept, grid, None, array.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import as_points
+from ..arrays import as_points, check_largest
 from ..backends import backend_named
 from ..color import ColorSpace
 from ..init_centers import Draws
@@ -80,4 +80,6 @@ def lazy_row_labels(X: Any, centers: FloatArray, n_threads: int | None) -> Any:
 def _assigned(block: Any, *, centers: FloatArray, n_threads: int) -> Array:
     if not len(block):
         return np.empty(0, np.int32)
-    return backend_named("cpu").put(as_points(block, "X"), n_threads=n_threads).assign(centers)
+    rows = as_points(block, "X")
+    check_largest(rows, "X")
+    return backend_named("cpu").put(rows, n_threads=n_threads).assign(centers)

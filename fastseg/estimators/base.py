@@ -18,14 +18,19 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..array_libraries import Caller, from_caller, is_on_gpu
-from ..arrays import as_weights, check_magnitude, is_dask, is_plain, refuse_dask, refuse_gpu
+from ..arrays import (
+    as_points,
+    as_weights,
+    check_largest,
+    check_magnitude,
+    is_dask,
+    is_plain,
+    refuse_gpu,
+)
 from ..dispatch import choose_backend
 from ..kernels.backend import Array, Backend, FloatArray, Points, Problem
 from ..resident import rows_there
 from .counterpart import check_shared_parameters, check_sparse_backend, fitted, unfitted
-
-# Integers of up to 16 bits are clustered as they are; others become float64.
-_DTYPES = [np.float64, np.float32, np.uint8, np.uint16, np.int16]
 
 
 class BaseKMeans(
@@ -51,9 +56,9 @@ class BaseKMeans(
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters of X."""
 
-    def _rows(self, X: Any, *, reset: bool = False, dtype: Any = _DTYPES) -> Any:
+    def _rows(self, X: Any, *, reset: bool = False) -> Any:
         """X as C-contiguous rows, or CSR; with ``reset`` its features are those to come again."""
-        if dtype is _DTYPES and is_plain(X) and not hasattr(self, "feature_names_in_"):
+        if is_plain(X) and not hasattr(self, "feature_names_in_"):
             if reset:
                 self.n_features_in_ = X.shape[1]
             if X.shape[1] == self.n_features_in_:
@@ -62,12 +67,20 @@ class BaseKMeans(
         if is_on_gpu(X):
             there = rows_there(X, "X")
             return validate_data(self, there, reset=reset, skip_check_array=True)
-        refuse_dask(X, "X")
-        options = {"order": "C", "accept_sparse": "csr", "accept_large_sparse": False}
         if issparse(X):
             check_sparse_backend(self.backend)
-            dtype = np.float64
-        return validate_data(self, X, dtype=dtype, reset=reset, **options)
+            options = {"order": "C", "accept_sparse": "csr", "accept_large_sparse": False}
+            return validate_data(self, X, dtype=np.float64, reset=reset, **options)
+        rows = as_points(X, "X")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return rows
+
+    def _rows_to_compare(self, X: Any) -> Any:
+        """Rows of X to be compared with the centres."""
+        rows = self._rows(X)
+        if not issparse(rows):
+            check_largest(rows, "X")
+        return rows
 
     def _rows_to_fit(self, X: Any, *, reset: bool = True) -> tuple[Any, Caller]:
         """Rows of X, once the parameters are known to be right, and whose they are."""
@@ -111,7 +124,7 @@ class BaseKMeans(
 
     def _put(self, rows: Array, centers: FloatArray, sample_weight: Any = None) -> Points:
         """Rows where they are compared with the centres."""
-        weights = as_weights(sample_weight, len(rows))
+        weights = as_weights(sample_weight, rows)
         backend = self._backend_for(rows, len(centers))
         return backend.put(rows, weights, n_threads=self.n_threads)
 
@@ -133,7 +146,7 @@ class BaseKMeans(
         X, caller = from_caller(X, "X")
         if is_dask(X):
             return caller.grid(self._predict_dask(X), dropped=1)
-        rows, centers = self._rows(X), self._centers()
+        rows, centers = self._rows_to_compare(X), self._centers()
         if issparse(rows):
             return fitted(self, self._counterpart, centers).predict(rows)
         return caller.grid(self._put(rows, centers).assign(centers), dropped=1)
@@ -167,14 +180,27 @@ class BaseKMeans(
         Returns
         -------
         array of shape (n_samples, n_clusters)
-            Distances, in float32 for float32 input and else in float64, in the library of X.
+            Distances, in float32 for input of float16 or float32 and else in float64, in the
+            library of X.
+
+        Raises
+        ------
+        ValueError
+            If X is not as described, or float32 cannot hold the distances.
         """
         check_is_fitted(self)
         X, caller = from_caller(X, "X")
         refuse_gpu(X, "X")
-        rows = self._rows(X, dtype=[np.float64, np.float32])
+        rows = self._rows_to_compare(X)
         distances = euclidean_distances(rows, self.cluster_centers_)
-        return caller.array(distances.astype(rows.dtype, copy=False))
+        if rows.dtype == np.float32:
+            if distances.max() > np.finfo(np.float32).max:
+                raise ValueError(
+                    f"X lies up to {distances.max():g} from the centres, which float32 cannot hold;"
+                    " use X.astype(np.float64)"
+                )
+            distances = distances.astype(np.float32)
+        return caller.array(distances)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit to X and return `transform` of it; the arguments are those of `fit`."""
@@ -199,7 +225,7 @@ class BaseKMeans(
         """
         check_is_fitted(self)
         X, _ = from_caller(X, "X")
-        rows, centers = self._rows(X), self._centers()
+        rows, centers = self._rows_to_compare(X), self._centers()
         if issparse(rows):
             theirs = fitted(self, self._counterpart, centers)
             return float(theirs.score(rows, sample_weight=sample_weight))

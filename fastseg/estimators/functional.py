@@ -162,7 +162,7 @@ def k_means(
     progress = Progress(callback)
     fit = fit_rows(
         values,
-        as_weights(sample_weight, len(values)),
+        as_weights(sample_weight, values),
         n_clusters,
         init=init,
         n_init=n_init,

@@ -138,7 +138,7 @@ class KMeans(BaseKMeans):
         self._check_enough(values)
         fit = fit_rows(
             values,
-            as_weights(sample_weight, len(values)),
+            as_weights(sample_weight, values),
             self.n_clusters,
             init=init,
             n_init=n_init,

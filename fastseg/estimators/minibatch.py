@@ -152,7 +152,7 @@ class MiniBatchKMeans(BaseKMeans):
         if issparse(rows):
             return self._keep_sparse(rows, self._fit_sparse(rows, sample_weight))
         init, plan = self._plan(rows)
-        weights = as_weights(sample_weight, len(rows))
+        weights = as_weights(sample_weight, rows)
         backend = self._backend_for(rows, self.n_clusters, plan.batch_size)
         fit = fit_batches(
             rows,
@@ -208,7 +208,7 @@ class MiniBatchKMeans(BaseKMeans):
         sparse = issparse(rows)
         if sparse:
             rows = rows.toarray()
-        weights = as_weights(sample_weight, len(rows))
+        weights = as_weights(sample_weight, rows)
         backend = self._backend_for(rows, self.n_clusters)
         generator = vars(self).get("_generator") or check_random_state(self.random_state)
         progress = self._progress()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arrays import check_finite, native
+from ..arrays import check_finite, check_largest, native
 from ..io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from ..io.image import stored_value
 from ..kernels.backend import Array
@@ -218,6 +218,7 @@ class Reading:
         flat = native(values.reshape(-1, self.n_channels), "image")
         flat, kept = those_kept(flat, shape, valid, nodata, self.stored, image.scale)
         check_finite(flat, "image")
+        check_largest(flat, "image")
         return Chunk(number, region, Pixels(flat, kept, shape, None, self.units, scale=image.scale))
 
     def _salvaged(self, image: ChunkedImage, region: Region) -> tuple[Array, Array]:
