@@ -47,11 +47,19 @@ def test_scikit_learn(benchmark, case):
     benchmark(sklearn_step, wide, centers.astype(dtype), np.ones(len(wide), dtype))
 
 
+def labels_of(points, centers):
+    """Labels by scikit-learn, in float64."""
+    wide = points.astype(np.float64)
+    return _labels_inertia(wide, np.ones(len(wide)), centers, n_threads=N_THREADS)[0]
+
+
 def test_assign(benchmark, case):
     points, centers = case
     benchmark.group = f"E step, {points.dtype} {points.shape} k={len(centers)}"
     resident = CpuBackend().put(points, n_threads=N_THREADS)
     labels = np.empty(len(points), np.uint8)
+    resident.assign(centers, labels=labels)
+    assert np.array_equal(labels, labels_of(points, centers))
     benchmark(resident.assign, centers, labels=labels)
 
 
@@ -60,6 +68,9 @@ def test_potentials(benchmark, case):
     benchmark.group = f"k-means++ candidates, {points.dtype} {points.shape}"
     sampler = CpuBackend().put(points, n_threads=N_THREADS).sampler()
     sampler.add(centers[0])
+    first, *others = (((points - center) ** 2).sum(axis=1) for center in centers[:4])
+    expected = [first.sum(), *(np.minimum(first, other).sum() for other in others)]
+    np.testing.assert_allclose(sampler.potentials(centers[:4]), expected, rtol=1e-9)
     benchmark(sampler.potentials, centers[:4])
 
 

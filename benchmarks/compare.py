@@ -54,13 +54,19 @@ def show(facts, rows, console):
     console.print(table)
 
 
+def about_machine():
+    """Facts about the machine, with the versions of all implementations."""
+    about = machine.facts(N_THREADS)
+    names = {one.distribution or one.name for one in IMPLEMENTATIONS}
+    new = sorted(name for name in names if name.lower() not in about["versions"])
+    about["versions"] |= machine.versions_of(new)
+    return about
+
+
 def save(path, facts, rows):
     """Put a case into a file of results, in the order of the table of cases."""
     stored = json.loads(path.read_text()) if path.exists() else {"format": 1, "cases": []}
-    about = machine.facts(N_THREADS)
-    peers = [one.distribution or one.name for one in IMPLEMENTATIONS]
-    about["versions"] |= machine.versions_of(peers)
-    entry = {**facts, "machine": about, "rows": [asdict(row) for row in rows]}
+    entry = {**facts, "machine": about_machine(), "rows": [asdict(row) for row in rows]}
     kept = {one["name"]: one for one in stored["cases"]} | {facts["name"]: entry}
     order = {case.name: place for place, case in enumerate(CASES)}
     stored["cases"] = sorted(kept.values(), key=lambda one: order.get(one["name"], len(order)))
@@ -81,9 +87,12 @@ def main(args=None):
     unknown = sorted(set(given.cases) - set(names))
     if unknown:
         parser.error(f"no case is named {', '.join(unknown)}; there are {', '.join(names)}")
+    if given.save is not None and not os.access(given.save.absolute().parent, os.W_OK):
+        parser.error(f"--save {given.save}: its folder is not there or cannot be written to")
     console = Console(highlight=False, width=None if os.isatty(1) else 110)
-    about = machine.facts(N_THREADS)
-    for name, fact in words.machine_lines(about).items():
+    about = about_machine()
+    told = words.machine_lines(about) | {"threads": f"{N_THREADS} of each"}
+    for name, fact in told.items():
         console.print(f"{name + ':':<14}{fact}")
     for one in IMPLEMENTATIONS:
         if one.missing() is not None:

@@ -448,6 +448,7 @@ def test_a_page_can_be_made_where_no_time_is_told(small):
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
+        (["--image", "in.png", "--max-pixels", "800"], 1, r"851 pixels .* --max-pixels 851"),
         (["--backends", "gpu"], 2, r"backends must be some of cpu, cuda, got 'gpu'"),
         (["--image", "none.png"], 1, r"none\.png"),
         (["--image", ""], 1, r"no such file"),

@@ -58,6 +58,24 @@ def test_optima_are_never_above_what_others_find():
         assert np.all([row.verdict.excess >= -SAME for row in rows]), case.name
 
 
+def test_compare_shows_and_keeps_what_a_case_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FASTSEG_NUM_THREADS", "2")  # or it sets them for good
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    import compare
+
+    monkeypatch.setattr(compare, "SETTLE", 0.0)
+    monkeypatch.setattr(compare, "TURNS", (1, 1))
+    kept, case = tmp_path / "kept.json", "points-1000x2-k3"
+    compare.main([case, "--with", "scikit-learn", "--save", str(kept)])
+    found = json.loads(kept.read_text())["cases"]
+    assert [one["name"] for one in found] == [case]
+    assert [row["name"] for row in found[0]["rows"]] == ["fastseg", "scikit-learn"]
+    assert f"{case}: 1,000 x 2 float32, k=3" in capsys.readouterr().out
+    with pytest.raises(SystemExit):  # before the first case, which may take minutes
+        compare.main([case, "--save", str(tmp_path / "none" / "kept.json")])
+    assert "its folder is not there or cannot be written to" in capsys.readouterr().err
+
+
 # The README's table
 
 
@@ -91,9 +109,9 @@ def test_the_results_are_of_the_cases():
 def guarded(tmp_path, monkeypatch):
     """One kernel, of a pace that the test sets."""
     pace = {"seconds": 0.004}
-    works = {"kernel": (lambda: lambda: time.sleep(pace["seconds"]), "pace")}
+    works = {"kernel": lambda: lambda: time.sleep(pace["seconds"])}
     monkeypatch.setattr(check, "WORKS", works)
-    monkeypatch.setattr(check, "YARDSTICKS", {"pace": lambda: time.sleep(0.002)})
+    monkeypatch.setattr(check, "yardstick", lambda: time.sleep(0.002))
     monkeypatch.setattr(check, "ROUNDS", 9)
     monkeypatch.setattr(check, "COMMITTED", tmp_path / "ratios.json")
     return pace

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io import StrPath
+from ..io import Image, StrPath, read_image
 from ..kernels.backend import Array, FloatArray
 from ..pixels import as_pixels
 from .answers import starting_centers
@@ -58,6 +58,8 @@ class Case:
         File that holds the picture.
     kept : ndarray of bool, optional
         Which pixels of the file's grid are the values.
+    max_pixels : int, optional
+        The largest picture that is decoded.
     """
 
     series: str
@@ -69,6 +71,12 @@ class Case:
     stages: tuple[str, ...]
     path: StrPath | None = None
     kept: Array | None = None
+    max_pixels: int | None = None
+
+    def read(self) -> Image:
+        """Decode the file."""
+        assert self.path is not None
+        return read_image(self.path, max_pixels=self.max_pixels)
 
     @property
     def n_clusters(self) -> int:
@@ -76,7 +84,9 @@ class Case:
         return len(self.start)
 
 
-def cases(*, quick: bool, picture: StrPath | None = None) -> Iterator[Case]:
+def cases(
+    *, quick: bool, picture: StrPath | None = None, max_pixels: int | None = None
+) -> Iterator[Case]:
     """Make the cases, one after the other.
 
     Raises
@@ -89,7 +99,7 @@ def cases(*, quick: bool, picture: StrPath | None = None) -> Iterator[Case]:
     paths: list[StrPath] = [Path(str(shipped / n)) for n in names]
     if picture is not None:
         paths = [picture]
-    pictures = [_picture(path, quick) for path in paths]
+    pictures = [_picture(path, quick, max_pixels) for path in paths]
     yield from pictures
     yield from _series(pictures[0], quick)
     for n, d, k in _POINTS[quick]:
@@ -98,13 +108,15 @@ def cases(*, quick: bool, picture: StrPath | None = None) -> Iterator[Case]:
                    ITERATIONS, 0.0, ("fit", "assign"))  # fmt: skip
 
 
-def _picture(path: StrPath, quick: bool) -> Case:
-    pixels = as_pixels(path, "auto", None, None).upright()
+def _picture(path: StrPath, quick: bool, max_pixels: int | None) -> Case:
+    image = read_image(path, max_pixels=max_pixels)
+    pixels = as_pixels(image, "auto", None, None).upright()
     values = np.ascontiguousarray(pixels.values)
     start = starting_centers(values, CLUSTERS)
     name = f"{Path(path).name}, {len(values):,} px"
     end = (ITERATIONS, 0.0) if quick else (300, 1e-4)
-    return Case("picture", name, values, start, *end, tuple(STAGES), path, pixels.kept)
+    return Case("picture", name, values, start, *end, tuple(STAGES), path, pixels.kept,
+                max_pixels)  # fmt: skip
 
 
 def _series(picture: Case, quick: bool) -> Iterator[Case]:
@@ -129,11 +141,9 @@ def _series(picture: Case, quick: bool) -> Iterator[Case]:
 
 def _as_image(picture: Case) -> Array:
     """Pixels (rows, columns, channels); those that are left over by a mask in one row."""
-    from ..io import read_image
-
     grid: tuple[int, ...] = (1, len(picture.values))
     if picture.kept is None:
-        grid = read_image(str(picture.path)).grid
+        grid = picture.read().grid
     return picture.values.reshape(-1, grid[-1], picture.values.shape[1])
 
 
@@ -145,7 +155,7 @@ def resized(image: Array, n_pixels: int) -> Array:
     ValueError
         If the image has no pixels.
     """
-    from PIL import Image
+    from PIL import Image as Pillow
 
     height, width, n_channels = image.shape
     scale = (n_pixels / (height * width)) ** 0.5
@@ -154,8 +164,8 @@ def resized(image: Array, n_pixels: int) -> Array:
         rows, columns = 1, n_pixels
     planes = [
         np.asarray(
-            Image.fromarray(np.ascontiguousarray(image[..., f], np.float32)).resize(
-                (columns, rows), Image.Resampling.BICUBIC
+            Pillow.fromarray(np.ascontiguousarray(image[..., f], np.float32)).resize(
+                (columns, rows), Pillow.Resampling.BICUBIC
             )
         ).reshape(-1)
         for f in range(n_channels)

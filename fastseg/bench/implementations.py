@@ -40,12 +40,12 @@ def _ours(case: Case, stage: str, backend: str, n_threads: int | None) -> Entran
         "backend": backend, "n_threads": n_threads,
     }  # fmt: skip
     if stage == "file":
-        path, kept = case.path, case.kept
+        kept = case.kept
 
         def read(result: Any) -> Answer:
             return Answer(result.labels.ravel() if kept is None else result.labels[kept])
 
-        work = _same_every_run(lambda: segment(path, case.n_clusters, **options))
+        work = _same_every_run(lambda: segment(case.read(), case.n_clusters, **options))
         return Entrant(name, work, read, SAME)
     if case.values.dtype.kind == "f":
         model = KMeans(case.n_clusters, n_init=1, **options)
@@ -114,7 +114,7 @@ def _scikit_learn(case: Case, stage: str) -> Entrant:
         return Entrant(SCIKIT_LEARN, work, Answer, tolerance)
 
     def from_file() -> Array:
-        values = as_pixels(case.path, "auto", None, None).upright().values
+        values = as_pixels(case.read(), "auto", None, None).upright().values
         labels: Array = model.fit(values).labels_
         return labels
 

@@ -32,7 +32,7 @@ h3 { font-size: 1rem; margin: 1.2rem 0 0.3rem; }
 .note { border-left: 0.25rem solid #d55e00; background: #fdf3ec; padding: 0.5rem 0.75rem;
   margin: 0.5rem 0; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; flex: 1 1 20rem; min-width: 0; max-width: 34rem; }
+figure { margin: 0; flex: 1 1 20rem; min-width: 0; max-width: 29rem; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { font-size: 0.9rem; color: #444; }
 .scroll { overflow-x: auto; }

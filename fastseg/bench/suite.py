@@ -78,6 +78,7 @@ def bench(
     quick: bool = False,
     backends: Sequence[str] | None = None,
     n_threads: int | None = None,
+    max_pixels: int | None = None,
     callback: Callback | None = None,
 ) -> Measured:
     """Measure the backends and scikit-learn on this machine.
@@ -92,6 +93,8 @@ def bench(
         By default all that can be used here.
     n_threads : int, optional
         Threads of the CPU; scikit-learn takes those it finds.
+    max_pixels : int, optional
+        The largest picture that is decoded; by default Pillow's limit.
     callback : callable, optional
         As for `segment`, with the stage "bench".
 
@@ -113,7 +116,7 @@ def bench(
     chosen, left_out = check_backends(backends)
     machine, progress, contests = facts(n_threads), Progress(callback), []
     progress.report("bench", 0, 0, {"what": "pictures"})
-    todo = list(cases(quick=quick, picture=picture))
+    todo = list(cases(quick=quick, picture=picture, max_pixels=max_pixels))
     work = [(case, stage) for case in todo for stage in case.stages]
     steps = 100 * (len(work) + 1)
     for number, (case, stage) in enumerate(work):

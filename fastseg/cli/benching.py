@@ -30,6 +30,7 @@ def bench_machine(
     out: str | None,
     overwrite: bool,
     n_threads: int | None,
+    max_pixels: int | None,
     callback: Callback,
 ) -> tuple[Measured, list[str]]:
     """Measure, and write results and report into a folder where one is given.
@@ -50,8 +51,9 @@ def bench_machine(
         for path in paths:
             check_output(path, overwrite, inputs=() if picture is None else (picture,))
         measured = bench(
-            picture, quick=quick, backends=backends, n_threads=n_threads, callback=callback
-        )
+            picture, quick=quick, backends=backends, n_threads=n_threads,
+            max_pixels=max_pixels, callback=callback,
+        )  # fmt: skip
         if paths:
             callback("draw", 0, 0, {})
             _write(measured, paths, overwrite)

@@ -150,6 +150,7 @@ _BENCHING = (
                  help="Backends to measure, such as cpu,cuda; by default all that can be used."),
     click.option("--out", metavar="FOLDER",
                  help="Write results.json and report.html there."),
+    max_pixels,
     _THREADS,
     overwrite,
     as_json,
