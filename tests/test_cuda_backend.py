@@ -16,7 +16,7 @@ import fastseg
 from fastseg import dispatch
 from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
-from fastseg.kernels.cuda import counters, transfer, wide
+from fastseg.kernels.cuda import CudaBackend, counters, transfer, wide
 from fastseg.kernels.cuda import points as cuda_points
 from fastseg.kernels.cuda.centers import rounding_bound
 from fastseg.kernels.cuda.device import OutOfMemory
@@ -443,7 +443,9 @@ def test_labels_of_another_library_are_written_by_their_own_type(monkeypatch):
         np.testing.assert_array_equal(values[device.to_host(labels.array)], pixels)
 
 
-def test_images_on_a_device_are_refused_with_the_fix():
+def test_images_on_a_device_are_refused_with_the_fix(monkeypatch):
+    monkeypatch.setattr(CudaBackend, "unavailable", lambda self: "there is no NVIDIA driver")
+
     class OnDevice:
         __cuda_array_interface__ = None
 
