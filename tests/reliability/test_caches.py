@@ -130,13 +130,14 @@ expected = work()
 jit.forget()
 places = {path.name: path for path in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbc")}
 files = {name: path.read_bytes() for name, path in places.items()}
-wrong = []
+wrong, tried = [], 0
 for i in range(n):
     name = draw.choice(sorted(files))
     kind = KINDS[i % len(KINDS)]
     damaged = kind(files[name], draw)
     if damaged == files[name]:
         continue
+    tried += 1
     places[name].write_bytes(damaged)
     child = os.fork()
     if child == 0:
@@ -153,16 +154,17 @@ for i in range(n):
     if code != 0 or found == damaged:
         wrong.append((kind.__name__, name, code))
     places[name].write_bytes(files[name])
-print(wrong)
+print(tried, "damaged files: wrong", wrong)
 """,
         times(18, 400),
         int(times(False, True)),
         NUMBA_CACHE_DIR=str(tmp_path / "cache"),
     )
-    assert out == "[]"
+    assert out.endswith("damaged files: wrong []")
+    tried = out.split()[0]
     figure(
-        "damaged files of compiled kernels: cut, bits flipped, zeroed, exchanged",
-        "400 files: 400 compiled anew with the right answer, 0 believed, 0 crashes",
+        "damaged files of compiled kernels: cut off, emptied, bits flipped, zeroed, exchanged",
+        f"{tried} damaged files: all compiled anew, with the right answer; 0 believed, 0 crashes",
     )
 
 
