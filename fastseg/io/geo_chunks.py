@@ -41,7 +41,7 @@ _MOST_TEXT = 2**26  # characters of a VRT
 
 # GDAL would keep a twentieth of the memory for blocks that nobody asks for twice, and decode
 # JPEG 2000 in threads of its own, which print their errors.
-_SETTINGS = {"GDAL_CACHEMAX": 64 * 2**20, "GDAL_NUM_THREADS": 1}
+_SETTINGS: dict[str, int | str] = {"GDAL_CACHEMAX": 64 * 2**20, "GDAL_NUM_THREADS": 1}
 # A VRT may name files anywhere: none is fetched from a network.
 _SETTINGS |= {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
 _DRIVERS = {".vrt": "VRT", ".jp2": "JP2OpenJPEG"}
