@@ -67,7 +67,7 @@ def read_model(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a fastseg model")
     if fields.get("version") != _VERSION:
         raise ValueError(
-            f"{path} is a model of format version {fields.get('version')!r}, but this fastseg"
+            f"{path} is a model of format version {fields.get('version')!r:.60}, but this fastseg"
             f" reads version {_VERSION}; upgrade fastseg"
         )
     try:
