@@ -92,7 +92,10 @@ def profile_from(field: Any, n_channels: int) -> Profile | None:
         tuple(np.array(curve, np.float64) for curve in field[name]) for name in ("values", "levels")
     )
     fits = len(values) == len(levels) == n_channels and all(
-        x.shape == y.shape == (x.size,) and x.size and (np.diff(x) > 0).all()
+        x.shape == y.shape == (x.size,)
+        and x.size
+        and np.isfinite(x).all()
+        and (np.diff(x) > 0).all()
         for curve in zip(values, levels, strict=True)
         for x, y in (curve, curve[::-1])
     )

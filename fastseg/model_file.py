@@ -67,7 +67,7 @@ def read_model(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a fastseg model")
     if fields.get("version") != _VERSION:
         raise ValueError(
-            f"{path} is a model of format version {fields.get('version')!r}, but this fastseg"
+            f"{path} is a model of format version {fields.get('version')!r:.60}, but this fastseg"
             f" reads version {_VERSION}; upgrade fastseg"
         )
     try:
@@ -92,11 +92,13 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("its space_centers are no finite matrix like its centers")
     if counts.shape != (k,) or value_range.shape != (d, 2):
         raise ValueError("its counts or value_range do not match its centers")
+    if not np.isfinite(value_range).all():
+        raise ValueError("its value_range is not finite")
     if fields["start_label"] not in (0, 1):
         raise ValueError("its start_label is neither 0 nor 1")
     for name, word in (("axis_rule", "auto"), ("channel_axis", None)):
-        if not isinstance(fields[name], (int, type(None))) and fields[name] != word:
-            raise ValueError(f"its {name} is {fields[name]!r}")
+        if type(fields[name]) not in (int, type(None)) and fields[name] != word:
+            raise ValueError(f"its {name} is {fields[name]!r:.60}")
     if not 0 <= float(fields["inertia"]) < np.inf:
         raise ValueError(f"its inertia is {fields['inertia']!r:.60}")
     if (counts < 0).any():

@@ -99,7 +99,7 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> Image:
         OME-TIFF gives the stack that its pages are.
     max_pixels : int, optional
         The largest picture that is decoded. By default Pillow's limit against
-        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; medical volumes have none.
+        decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``; volumes may fill free memory.
         It does not concern ``.csv`` and ``.npy``, which are not compressed.
 
     Returns

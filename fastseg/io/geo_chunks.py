@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import threading
 import warnings
@@ -37,6 +38,9 @@ from .tiff_writer import TiffPlace
 
 # GDAL reads one after the other of them, each as slowly as all of them are many.
 _MOST_BANDS = 4096
+_PARTS = re.compile(r"<(?:Src|Dst)Rect\b[^>]*>")
+_SIZES = re.compile(r'\b[xy]Size\s*=\s*"([^"]*)"')
+_LEAST_PART = 1e-3  # of a pixel
 _MOST_TEXT = 2**26  # characters of a VRT
 
 # GDAL would keep a twentieth of the memory for blocks that nobody asks for twice, and decode
@@ -81,11 +85,11 @@ class GeoChunks(ChunkedImage):
         self._rasterio, self._path = rasterio, path
         self._lock = threading.Lock()
         self._idle: list[Any] = []
-        self._level = self._checked(level)
         if is_tiff(path):
             check_segments_told(path)
         elif suffix_of(path) == ".vrt":
             _check_sources(path)
+        self._level = self._checked(level)
         with self._dataset() as dataset:
             _check_kind(path, dataset)
             kinds = [kind.name for kind in dataset.colorinterp]
@@ -236,14 +240,28 @@ def _words(error: BaseException) -> str:
 
 
 def _check_sources(path: str) -> None:
-    """Refuse what would be fetched from a network."""
+    """Refuse what would be fetched from a network, and parts of sources that hold no pixel.
+
+    Of those GDAL gives values that nobody has written.
+    """
     with open(path, encoding="utf-8", errors="replace") as file:
-        found = _REMOTE.search(file.read(_MOST_TEXT))
+        text = file.read(_MOST_TEXT)
+    for size in _SIZES.findall(" ".join(_PARTS.findall(text))):
+        if not _LEAST_PART <= _number(size) < math.inf:
+            raise ValueError(f"{path}: is damaged (a part of a source has a side of {size:.40})")
+    found = _REMOTE.search(text)
     if found:
         raise ValueError(
             f"{path}: names {words_of(ValueError(found[1]))}, and nothing is fetched from a"
             " network; download it, and name the file"
         )
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
 
 
 def _check_kind(path: str, dataset: Any) -> None:

@@ -105,7 +105,8 @@ class Image:
         intercept, is applied at once.
         """
         if slope < abs(intercept) * 2.0**-36:
-            return replace(self, pixels=self.pixels * slope + intercept)
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite values are told of later
+                return replace(self, pixels=self.pixels * slope + intercept)
         return replace(self, scale=(np.array([slope]), np.array([intercept])))
 
     @property

@@ -25,10 +25,12 @@ def read(path: str, max_pixels: int | None) -> Image:
 def _mapped(path: str) -> NDArray[Any]:
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: {_reason(path, error)}") from error
+    except OSError:
+        raise
     except EOFError as error:
         raise ValueError(f"{path}: the file is truncated") from error
+    except Exception as error:  # a header is text of Python, and NumPy passes on what that raises
+        raise ValueError(f"{path}: {_reason(path, error)}") from error
     if not isinstance(pixels, np.ndarray):  # np.load goes by content: this is a .npz archive
         pixels.close()
         raise ValueError(f"{path}: is not a .npy file but a .npz archive; save one array of it")
@@ -37,7 +39,7 @@ def _mapped(path: str) -> NDArray[Any]:
     return pixels
 
 
-def _reason(path: str, error: ValueError) -> str:
+def _reason(path: str, error: Exception) -> str:
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             return "is not a .npy file"

@@ -108,7 +108,11 @@ def _multiscale(own: dict[str, Any], found: dict[str, Any]) -> Multiscale:
             raise ValueError(f"{each} does not fit {len(axes)} axes")
     paths = tuple(str(each["path"]) for each in datasets)
     for path in paths:
-        if not path or {"", ".", ".."} & set(path.replace("\\", "/").split("/")) or ":" in path:
+        if (
+            not path.isprintable()
+            or {"", ".", ".."} & set(path.replace("\\", "/").split("/"))
+            or ":" in path
+        ):
             raise ValueError(f"the path {path!r} leads out of the image")
     return Multiscale(
         version,

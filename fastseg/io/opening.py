@@ -83,8 +83,8 @@ def open_image(
     part : Part
         Which part of each file is the image; ``channels`` are those of all together.
     max_pixels : int, optional
-        The largest picture to open; by default no limit for what is read in regions, and
-        that of `read_image` for what is read as a whole.
+        The largest picture to open; by default 2**38 pixels for what is read in regions, and
+        the limit of `read_image` for what is read as a whole.
 
     Returns
     -------

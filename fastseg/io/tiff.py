@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .failures import words_of
 from .image import Geometry, Legend
 
 MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -132,7 +133,7 @@ def read_header(path: str) -> Header:
         try:
             layout = layout_of(file)
             tags, n_pages = _directory(file, *layout)
-        except (struct.error, OverflowError, MemoryError, OSError) as error:
+        except (struct.error, OverflowError, MemoryError, OSError, ValueError) as error:
             raise ValueError(f"{path}: the file is truncated or damaged") from error
     if _WIDTH not in tags or _HEIGHT not in tags:
         raise ValueError(f"{path}: the file is damaged (its first page has no size)")
@@ -202,8 +203,10 @@ def check_directories(path: str) -> None:
                     raise struct.error("a value lies beyond the end")
                 seen.add(offset)
                 offset = following
-        except (struct.error, OverflowError, MemoryError) as error:
-            raise ValueError(f"{path}: the file is truncated or damaged ({error})") from error
+        except (struct.error, OverflowError, MemoryError, ValueError) as error:
+            raise ValueError(
+                f"{path}: the file is truncated or damaged ({words_of(error)})"
+            ) from error
 
 
 def _end(entries: bytes, form: str, offset_form: str) -> int:

@@ -90,7 +90,7 @@ def _page_axes(path: str, series: Any, pages: list[Any]) -> tuple[str, tuple[int
 
 def check_kind(path: str, page: Any) -> None:
     """Refuse pages whose values cannot be given as they are, or as colours."""
-    if 0 in page.shaped or not all(isinstance(n, int) for n in page.shaped):
+    if not all(isinstance(n, int) and n > 0 for n in page.shaped):
         raise ValueError(f"{path}: the TIFF file is damaged (a page of {page.shaped!s:.60} values)")
     bits = page.bitspersample
     if page.shaped[1] != 1:

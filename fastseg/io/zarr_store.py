@@ -100,7 +100,7 @@ def attributes_of(path: str) -> dict[str, Any]:
     if found is None:
         found = read_json(os.path.join(path, ".zattrs"))
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: the Zarr metadata is damaged (attributes: {found!r})")
+        raise ValueError(f"{path}: the Zarr metadata is damaged (attributes: {found!r:.60})")
     return found
 
 

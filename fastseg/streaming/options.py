@@ -35,8 +35,8 @@ class FileOptions:
     channels : sequence of int, optional
         Some of the channels, from 0, in this order.
     max_pixels : int, optional
-        The largest picture to open; by default no limit for large formats, and that of
-        `fastseg.io.read_image` for others.
+        The largest picture to open; by default 2**38 pixels for large formats, and the limit
+        of `fastseg.io.read_image` for others.
     memory : int or str, optional
         Bytes to get along with, or words such as "1GiB", at least 512 MiB. By default a
         quarter of the free memory, or that. Images of formats that are read as a whole take

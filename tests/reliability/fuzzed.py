@@ -176,7 +176,13 @@ def make_tiff(folder: Path) -> list[Tree]:
         tiff_of(RGB, compression="packbits", rowsperstrip=4, byteorder=">", photometric="rgb"),
         tiff_of(RGB, compression="jpeg", **tiled),
         tiff_of(deep, compression="zstd", bigtiff=True, **tiled),
-        tiff_of(np.moveaxis(deep, -1, 0), planarconfig="separate", bigtiff=True, byteorder=">"),
+        tiff_of(
+            np.moveaxis(deep, -1, 0),
+            planarconfig="separate",
+            bigtiff=True,
+            byteorder=">",
+            photometric="rgb",
+        ),
         tiff_of(GREY.astype(np.float32), compression="lzma", tile=(16, 16), predictor=True),
         tiff_of(GREY.astype(np.int16), rowsperstrip=5),
         tiff_of(GREY, photometric="miniswhite", rowsperstrip=7, compression="zlib"),
@@ -385,9 +391,10 @@ def check_csv(path: str) -> files.Image:
     """What is read is what Python makes of the words."""
     image = check_image(path)
     words = Path(path).read_text("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    separator = next((mark for mark in ";\t," if mark in words), None)
-    rows = [row.split(separator) for row in words.split("\n") if row.strip()]
-    expected = np.array([[float(word) for word in row] for row in rows])
+    lines = [line for line in words.split("\n") if line.strip()]
+    separator = next((mark for mark in ";\t," if mark in lines[0]), None)
+    rows = [line.split(separator) for line in lines]
+    expected = np.array([[float(word.strip()) for word in row] for row in rows])
     if not np.array_equal(image.pixels, expected, equal_nan=True):
         raise Wrong("other values than Python's")
     return image

@@ -18,7 +18,7 @@ import pytest
 import rasterio
 import tifffile
 import zarr
-from fuzzed import GREY, RGB, geo_of, make_dicom, make_jpeg_2000, pictures
+from fuzzed import GREY, RGB, geo_of, make_dicom, make_jpeg_2000, make_vrt, pictures
 from large_files import write_ome, write_slide
 
 import fastseg
@@ -202,7 +202,9 @@ class TestZarr:
         write_ome(tmp_path / "a.zarr", 3, values, 1)
         refused(self.changed(tmp_path / "a.zarr", {"attributes": {"ome": ome}}), "damaged (ome: ")
 
-    @pytest.mark.parametrize("path", ["../b.zarr", "..", "/etc", "0/../../b.zarr", "", "c:\\b"])
+    @pytest.mark.parametrize(
+        "path", ["../b.zarr", "..", "/etc", "0/../../b.zarr", "", "c:\\b", "a\nb"]
+    )
     def test_a_size_of_an_image_that_lies_elsewhere(self, tmp_path, path):
         values = np.zeros((1, 1, 1, 9, 9), np.uint8)
         for name in ("a.zarr", "b.zarr"):
@@ -227,6 +229,15 @@ def test_nothing_is_fetched_from_a_network(tmp_path, source):
     refused(tmp_path / "a.vrt", "nothing is fetched from a network", open_image)
 
 
+@pytest.mark.parametrize("size", ["1e-320", "nan", "0", "1e999", "x"])
+def test_parts_of_a_source_that_hold_no_pixel(tmp_path, size):
+    """GDAL gave another picture each time."""
+    tree = make_vrt(tmp_path)[0]
+    text = tree["a.vrt"].decode()
+    (tmp_path / "a.vrt").write_text(text.replace('ySize="19" />', f'ySize="{size}" />', 1))
+    refused(tmp_path / "a.vrt", f"a part of a source has a side of {size}")
+
+
 @pytest.mark.parametrize("suffix", [".vrt", ".jp2"])
 def test_files_are_of_the_format_that_their_name_says(tmp_path, suffix):
     """GDAL would take any for whatever they begin like, such as the address of a server."""
@@ -241,6 +252,22 @@ def test_a_model_whose_inertia_cannot_be(tmp_path, inertia):
     text = json.dumps(fields).replace(json.dumps(fields["inertia"]), inertia)
     (tmp_path / "a.json").write_text(text)
     refused(tmp_path / "a.json", "inertia", fastseg.load_model)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value_range": [[float("nan"), 1.0]]}, "its value_range is not finite"),
+        ({"channel_axis": False}, "its channel_axis is False"),
+        ({"version": "x" * 5000}, "format version 'xxx"),
+        ({"profile": {"moments": [[0, 1]], "values": [[1e999]], "levels": [[0.5]]}}, "its profile"),
+    ],
+)
+def test_a_model_that_could_not_be_saved_again(tmp_path, change, words):
+    fastseg.segment(GREY, 3).save(tmp_path / "a.json")
+    fields = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(fields | change))
+    refused(tmp_path / "a.json", words, fastseg.load_model)
 
 
 class TestErrors:

@@ -83,6 +83,30 @@ def test_damaged_files_give_an_answer_or_one_clear_error(server, kind, times, fi
     )
 
 
+@pytest.mark.parametrize("target", ["tiff", "png", "npy", "csv", "zarr", "chunk", "model"])
+def test_parsers_guided_by_what_is_covered(target, tmp_path, times, figure):
+    """The parsers that are written here; whatever is raised ends the run."""
+    n = times(0, 50_000)
+    if n == 0:
+        pytest.skip("for --torture alone")
+    pytest.importorskip(
+        "atheris", reason="atheris, which is not there for all systems: pip install atheris"
+    )
+    options = ["-max_len=6000", "-timeout=60", "-rss_limit_mb=2500", f"-atheris_runs={n}"]
+    done = subprocess.run(
+        [sys.executable, str(HERE / "guided.py"), target, str(tmp_path), *options],
+        capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+    )  # fmt: skip
+    crashes = [base64.b64encode(path.read_bytes()) for path in tmp_path.glob("crash-*")]
+    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{crashes}"
+    assert f"Done {n}" in done.stderr
+    figure(
+        f"files made by atheris for what covers more of the parser: {target}",
+        f"{n:,}: 0 errors other than the project's own, 0 hangs",
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_mutants_are_other_files(kind, tmp_path):
     """What is tried are neither the files as they were, nor the same damage again and again."""
