@@ -12,6 +12,7 @@ def program() -> int:
     An interrupt is answered while modules are still being loaded, too, and ends the process
     at once: to clear away compiled code and large arrays can take longer than the work left.
     """
+    _open_streams()
     try:
         from .cli import main
 
@@ -24,6 +25,16 @@ def program() -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _open_streams() -> None:
+    """Give a process that was started without them (a daemon, ``>&-``) streams to write to.
+
+    Its first files would take their numbers, and what libraries in C print would go into those.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
 
 
 if __name__ == "__main__":

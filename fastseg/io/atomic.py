@@ -136,10 +136,10 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     folder, name = os.path.split(target)
     _remove_leftovers(folder, name)
     temporary = _temporary(folder, name)
-    # os.open, not tempfile: the mode then follows the umask as for any new file.
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with _room_for(path, temporary), os.fdopen(os.open(temporary, flags, 0o666), "w+b") as file:
+        # Not tempfile: the mode then follows the umask as for any new file. And no number of
+        # an open file between two steps of Python, where Ctrl-C would leave it open.
+        with _room_for(path, temporary), open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -178,8 +178,8 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     _remove_leftovers(folder, name)
     temporary = _temporary(folder, name)
     old = temporary.removesuffix(_LEFTOVER) + ".old" + _LEFTOVER
-    os.mkdir(temporary)
     try:
+        os.mkdir(temporary)
         with _room_for(path, temporary):
             yield temporary
             for inner, _, files in os.walk(temporary):
