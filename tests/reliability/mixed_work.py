@@ -6,6 +6,7 @@ whenever and wherever it is done. It writes into a folder of its own, which is e
 
 import hashlib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -41,7 +42,9 @@ class Inputs:
         waves = [40 * np.sin(x / 17 + c) + 40 * np.cos(y / (9 + c)) + 128 for c in range(3)]
         self.photo = (np.stack(waves, -1) + rng.normal(0, 6, (HEIGHT, WIDTH, 3))).astype(np.uint8)
         self.grey = self.photo[..., 0].copy()
-        self.deep = (self.photo[..., 1].astype(np.uint16) * 211 + rng.integers(0, 50, self.grey.shape)).astype(np.uint16)
+        self.deep = (
+            self.photo[..., 1].astype(np.uint16) * 211 + rng.integers(0, 50, self.grey.shape)
+        ).astype(np.uint16)
         self.floats = (self.photo / 255 + rng.random(self.photo.shape) / 99).astype(np.float32)
         self.holes = self.floats.copy()
         self.holes[rng.random(self.grey.shape) < 0.05, 1] = np.nan
@@ -53,7 +56,9 @@ class Inputs:
 
     def _write_files(self):
         Image.fromarray(self.photo).save(self.folder / "photo.png")
-        tifffile.imwrite(self.folder / "photo.tif", self.photo, tile=(64, 64), compression="deflate")
+        tifffile.imwrite(
+            self.folder / "photo.tif", self.photo, tile=(64, 64), compression="deflate"
+        )
         np.save(self.folder / "photo.npy", self.photo)
         stored = zarr.create_array(
             str(self.folder / "photo.zarr"), shape=self.photo.shape, chunks=(50, 50, 3), dtype="u1"
@@ -92,7 +97,9 @@ def k_means_of(name):
 def estimator(inputs, folder):
     rows = rows_of(inputs.floats)[::7].copy()
     weights = np.linspace(1, 2, len(rows))
-    model = fastseg.KMeans(4, init="random", n_init=2, random_state=0, tol=1e-2).fit(rows, sample_weight=weights)
+    model = fastseg.KMeans(4, init="random", n_init=2, random_state=0, tol=1e-2).fit(
+        rows, sample_weight=weights
+    )
     found = model.predict(rows), model.transform(rows[:50]), model.score(rows)
     return fingerprint(model.cluster_centers_, model.labels_, model.inertia_, *found)
 
@@ -159,17 +166,22 @@ def after_labels(inputs, folder):
     result = fastseg.segment(inputs.grey, 3)
     found = fastseg.objects(result, min_size=3)
     clean = fastseg.remove_specks(result, 9)
-    return fingerprint(found.instances, found.boxes, clean, fastseg.distance_map(inputs.grey, result))
+    return fingerprint(
+        found.instances, found.boxes, clean, fastseg.distance_map(inputs.grey, result)
+    )
 
 
 def stopped(inputs, folder):
     """By a callback at each moment in turn that it is called."""
     for moment in range(3):
-        calls = iter(range(moment + 1))
+        calls = []
+
+        def see(*_, calls=calls, moment=moment):
+            calls.append(1)
+            return len(calls) > moment
+
         try:
-            fastseg.segment(
-                inputs.photo, 30, random_state=0, n_init=9, callback=lambda *_: next(calls, None) is None
-            )
+            fastseg.segment(inputs.photo, 30, random_state=0, n_init=9, callback=see)
         except fastseg.Stopped:
             continue
         raise AssertionError("it was not stopped")
@@ -211,20 +223,16 @@ IN_MEMORY = [
 
 def from_file_to_file(source, suffix):
     def work(inputs, folder):
-        output, model = folder / f"labels{suffix}", folder / "model.json"
+        path, output, model = inputs.path(source), folder / f"labels{suffix}", folder / "model.json"
         options = OPTIONS
         if suffix == ".tif":
-            options = fastseg.FileOptions(
-                memory="512MiB", preview=folder / "preview.png", pyramid=True
-            )
+            options = replace(OPTIONS, preview=folder / "preview.png", pyramid=True)
         result = fastseg.segment_file(
-            inputs.path(source), output, 4, random_state=0, tol=1e-2, model=model, options=options
+            path, output, 4, random_state=0, tol=1e-2, model=model, options=options
         )
-        again = fastseg.predict_file(
-            fastseg.load_model(model), inputs.path(source), folder / f"again{suffix}", options=OPTIONS
-        )
-        held = fastseg.load_model(model).predict(inputs.path(source))
-        return fingerprint(result.centers, result.counts, again.counts, held)
+        loaded = fastseg.load_model(model)
+        again = fastseg.predict_file(loaded, path, folder / f"again{suffix}", options=OPTIONS)
+        return fingerprint(result.centers, result.counts, again.counts, loaded.predict(path))
 
     return work
 
@@ -235,7 +243,9 @@ def many_files(inputs, folder):
 
 
 def saved(inputs, folder):
-    result = fastseg.segment(inputs.path("photo.tif"), 4, random_state=0, names=["a", "b", "c", "d"])
+    result = fastseg.segment(
+        inputs.path("photo.tif"), 4, random_state=0, names=["a", "b", "c", "d"]
+    )
     result.save(folder / "model.json")
     model = fastseg.load_model(folder / "model.json")
     return fingerprint(model.predict(inputs.path("photo.png")), model.palette())
@@ -281,7 +291,12 @@ def stopped_between_files(inputs, folder):
         source = "scan.nii.gz" if suffix == ".nii.gz" else "photo.tif"
         try:
             fastseg.segment_file(
-                inputs.path(source), folder / f"o{suffix}", 3, random_state=0, options=OPTIONS, callback=see
+                inputs.path(source),
+                folder / f"o{suffix}",
+                3,
+                random_state=0,
+                options=OPTIONS,
+                callback=see,
             )
         except fastseg.Stopped:
             continue
@@ -312,7 +327,9 @@ def other_libraries(inputs, folder):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of graphs that are not connected
             found = [
-                SpectralClustering(3, random_state=0, affinity="nearest_neighbors").fit(few).labels_,
+                SpectralClustering(3, random_state=0, affinity="nearest_neighbors")
+                .fit(few)
+                .labels_,
                 SpectralCoclustering(2, random_state=0).fit(np.abs(few)).row_labels_,
                 BisectingKMeans(4, random_state=0).fit(few).labels_,
             ]

@@ -3,8 +3,8 @@
     python tests/reliability/soak.py SECONDS FOLDER
 
 In rounds: each piece of work once, in an order of its own, while two threads work in memory and
-some of it is interrupted, and at last a child that is forked. Each answer must be the first one's. When
-the threads rest, after each round, a line of FOLDER/samples.jsonl tells what the process holds.
+some of it is interrupted, and at last a child that is forked. Each answer must be the first one's.
+When the threads rest, after each round, a line of FOLDER/samples.jsonl tells what is held.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from pathlib import Path
 
 import mixed_work
 
-import fastseg
 from fastseg.cli import main as command_line
 from fastseg.memory import resident_memory
 

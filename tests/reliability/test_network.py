@@ -42,7 +42,7 @@ for number, work in enumerate(mixed_work.IN_MEMORY + mixed_work.WITH_FILES + mix
 with MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
     test_bench.shrink(folder, patch)
     for words in (
-        *([["bench", "--quick", "--image", "in.png", "--out", "report"]] if int(sys.argv[2]) else []),
+        *int(sys.argv[2]) * [["bench", "--quick", "--image", "in.png", "--out", "report"]],
         ["info"],
         ["segment", "in.png", "out.png", "-k", "3", "--model", "model.json", "--report", "r.png"],
         ["predict", "model.json", "in.png", "again.png"],

@@ -1,4 +1,4 @@
-"""An hour of mixed work in one process: what it holds stays the same, and nothing is left behind."""
+"""An hour of mixed work in one process: it holds no more at the end, and leaves nothing behind."""
 
 import json
 import os
