@@ -1,13 +1,15 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else:
 # each sets up its own virtual environment in .venv first. `make test-napari` has
-# .venv-napari, so that the viewer and Qt stay out of the other tests.
+# .venv-napari, so that the viewer and Qt stay out of the other tests; `make test-oldest` has
+# .venv-oldest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NAPARI := .venv-napari
+OLDEST := .venv-oldest
 
-.PHONY: demo test test-napari torture lint docs gallery bench bench-check clean
+.PHONY: demo test test-napari test-oldest torture lint docs gallery bench bench-check clean
 
 demo: $(READY)
 	$(BIN)/fastseg demo --overwrite demo
@@ -25,6 +27,14 @@ torture: $(READY)
 # Without a screen; what the system lacks, if anything, is named.
 test-napari: $(NAPARI)/ready
 	$(NAPARI)/bin/python -m pytest tests/napari_plugin
+
+# With the lowest versions that pyproject.toml allows, of the package and of its tests. What lies
+# below them is new, and they warn of that.
+OLD := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
+
+test-oldest: $(OLDEST)/ready
+	NUMBA_CACHE_DIR=$(abspath $(OLDEST)/kernels) $(OLDEST)/bin/python -m pytest -n auto \
+		--dist loadfile $(OLD)
 
 # mypy reads the package as a user has it, from the built wheel: an editable
 # install maps kernels/ through an import hook that type checkers cannot follow.
@@ -69,5 +79,12 @@ $(NAPARI)/ready: pyproject.toml
 	$(NAPARI)/bin/python -m pip install --quiet --no-compile --editable ".[test-napari]"
 	touch $(NAPARI)/ready
 
+$(OLDEST)/ready: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python \
+		--resolution lowest-direct --editable ".[test]"
+	touch $(OLDEST)/ready
+
 clean:
-	rm -rf $(VENV) $(NAPARI) build dist demo *.egg-info
+	rm -rf $(VENV) $(NAPARI) $(OLDEST) build dist demo *.egg-info

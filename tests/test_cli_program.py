@@ -232,6 +232,17 @@ def test_ctrl_c_is_answered_in_one_line_while_modules_are_loaded():
     assert done.stderr == "fastseg: error: interrupted\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="POSIX shells")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_process_without_standard_streams(tmp_path, closed):
+    """As a daemon has none: what is printed goes nowhere, and above all not into the output."""
+    pillow.fromarray(RGB).save(tmp_path / "in.png")
+    command = f"{sys.executable} -m fastseg segment in.png out.png -k 3 --seed 0 {closed}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 0
+    labels = fastseg.segment(RGB, 3, random_state=0).labels
+    np.testing.assert_array_equal(pillow.open(tmp_path / "out.png"), labels)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="POSIX pipes")
 def test_a_reader_that_goes_away():
     reading, writing = os.pipe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import numpy as np
@@ -141,3 +142,17 @@ def test_a_stack_of_too_many_pixels_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"35 x 21 x 3 = 2,205 pixels .* --max-pixels 2205 "):
         read_image(tmp_path / "a.tif", max_pixels=2204)
     assert read_image(tmp_path / "a.tif", max_pixels=2205).grid == (3, 21, 35)
+
+
+def test_no_lock_of_logging_is_taken_for_each_file(tmp_path, monkeypatch):
+    """Ctrl-C at the wrong moment would leave it locked, and all threads that log would hang."""
+    pillow.new("RGB", (9, 7)).save(tmp_path / "a.tif")
+    open_image(tmp_path / "a.tif").close()
+
+    def refuse(*_):
+        raise AssertionError("logging is asked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logging, "getLogger", refuse)
+        patch.setattr(logging.Logger, "setLevel", refuse)
+        open_image(tmp_path / "a.tif").close()

@@ -1,8 +1,13 @@
 """Zarr arrays and OME-Zarr images: what is read of them, and what labels say of themselves."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -12,7 +17,7 @@ from large_files import HEIGHT, WIDTH, picture, write_ome
 from ome_zarr_models import open_ome_zarr
 
 import fastseg
-from fastseg.io import read_image, read_mask
+from fastseg.io import read_image, read_mask, zarr_store
 from fastseg.io.chunked import LabelPlan, Part, regions
 from fastseg.io.image import Legend
 from fastseg.io.opening import check_label_output, create_labels, open_image
@@ -495,3 +500,66 @@ def test_a_run_that_is_killed_leaves_what_the_next_one_clears_away(tmp_path, nam
     labels = label(tmp_path / name, path)
     assert list((tmp_path / name).parent.glob(".*.part")) == []
     np.testing.assert_array_equal(read_image(tmp_path / name).pixels, labels)
+
+
+def test_threads_that_open_arrays_leave_the_filters_of_warnings_alone(tmp_path, monkeypatch):
+    """The second would put back what the first one had set, if both went in before either left."""
+    path = str(tmp_path / "a.zarr")
+    zarr.create_array(path, shape=(4, 5), chunks=(4, 5), dtype="u1")
+    meeting, first_is_through = threading.Barrier(2), threading.Event()
+    real, filters = zarr.open_array, list(warnings.filters)
+
+    def slow(*args, **options):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            if meeting.wait(0.3) == 1:  # where they go one by one, nobody meets
+                first_is_through.wait(0.3)
+        return real(*args, **options)
+
+    def open_one():
+        zarr_store.open_array(path)
+        first_is_through.set()
+
+    monkeypatch.setattr(zarr, "open_array", slow)
+    threads = [threading.Thread(target=open_one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == filters
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a timer's signal")
+@pytest.mark.parametrize("moment", [1e-6, 3e-5, 1e-4, 0.05])
+def test_ctrl_c_comes_when_what_zarr_does_has_ended_or_has_not_begun(moment):
+    """What it still wrote afterwards would lie in a folder that was removed."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    begun, ended = [], []
+
+    def work():
+        begun.append(True)
+        time.sleep(0.2)
+        ended.append(True)
+
+    def interrupted_after(moment):
+        signal.setitimer(signal.ITIMER_REAL, moment)
+        zarr_store.to_its_end(work)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_after(moment)
+        assert begun == ended
+        time.sleep(0.01)
+        assert begun == ended
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_zarr_raises_and_returns_comes_through():
+    assert zarr_store.to_its_end(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        zarr_store.to_its_end(lambda: 1 // 0)

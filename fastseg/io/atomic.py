@@ -97,9 +97,9 @@ class _Raw(io.FileIO):
 
     def __init__(self, output: StrPath, path: str) -> None:
         self.output, self.settled = output, False
-        # os.open, not tempfile: the mode then follows the umask as for any new file.
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        super().__init__(os.open(path, flags, 0o666), "r+")
+        # Not tempfile: the mode then follows the umask as for any new file. And no number of
+        # an open file between two steps of Python, where Ctrl-C would leave it open.
+        super().__init__(path, "x+")
 
     def write(self, data: Buffer) -> int:
         self.settled = False

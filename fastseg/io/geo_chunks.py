@@ -11,7 +11,6 @@ import io
 import math
 import re
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +31,7 @@ from .chunked import (
 from .combined import chosen_scale
 from .failures import words_of
 from .image import Scale
+from .quiet import without
 from .tiff import check_segments_told, is_tiff
 from .tiff_place import can_hold, place_tags
 from .tiff_writer import TiffPlace
@@ -148,8 +148,7 @@ class GeoChunks(ChunkedImage):
     def _open(self) -> Any:
         more = {} if self._level is None else {"overview_level": self._level}
         driver = _DRIVERS.get(suffix_of(self._path), "GTiff")
-        with self._lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", self._rasterio.errors.NotGeoreferencedWarning)
+        with self._lock, without(self._rasterio.errors.NotGeoreferencedWarning):
             return self._rasterio.open(self._path, driver=driver, **more)
 
     @contextlib.contextmanager
@@ -327,8 +326,10 @@ def _place(rasterio: Any, dataset: Any) -> TiffPlace | None:
     if not kept:
         return None
     form = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
-    with rasterio.io.MemoryFile() as memory, warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with memory.open(**form, **kept) as pixel:
+    with rasterio.io.MemoryFile() as memory:
+        with (
+            without(rasterio.errors.NotGeoreferencedWarning),
+            memory.open(**form, **kept) as pixel,
+        ):
             pixel.update_tags(AREA_OR_POINT=dataset.tags().get("AREA_OR_POINT", "Area"))
         return TiffPlace(place_tags(io.BytesIO(memory.read())))

@@ -36,6 +36,10 @@ from .tiff_place import nodata_of, place_of
 
 _ALPHA = (1, 2)  # of ExtraSamples: associated, unassociated
 
+# What tifffile logs is raised by it or by us. It is told once: whoever asks for a logger, or sets
+# a level, takes a lock that stays locked in all threads where Ctrl-C comes at the wrong moment.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
 
 def open_chunks(path: str, part: Part) -> TiffChunks:
     """Open a TIFF file to be read in regions, whose picture stands upright in it.
@@ -72,17 +76,19 @@ def open_pages(path: str, part: Part) -> TiffChunks:
             f"{path}: reading this TIFF file, in full or in pieces, needs tifffile and imagecodecs:"
             ' pip install "fastseg[deep]"'
         ) from error
-    # What it logs is raised by it or by us.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with _failures(path):
         check_directories(path)
         file = tifffile.TiffFile(path)
         try:
             image = TiffChunks(path, file, part)
+        except BaseException:
+            file.close()
+            raise
+        try:
             image.take_place(part)
             return image
         except BaseException:
-            file.close()
+            image.close()
             raise
 
 
@@ -138,7 +144,6 @@ class TiffChunks(ChunkedImage):
         n_channels = shown * n_page_channels
         self._size = os.path.getsize(path)
         self._lock = threading.Lock()
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         grid = (*leading, height, width)
         dtype = np.dtype(np.uint8) if self._colors is not None else page.dtype
         super().__init__(
@@ -146,6 +151,8 @@ class TiffChunks(ChunkedImage):
             (1,) * len(leading) + self._segment, may_hide=self._alpha is not None,
             nodata=self._nodata(path), notes=(*notes, *_notes(page, self._alpha)),
         )  # fmt: skip
+        # Last, for what has failed by then is not closed.
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
         self._page_channels = n_page_channels
 
     def _nodata(self, path: str) -> float | None:
@@ -260,10 +267,10 @@ class TiffChunks(ChunkedImage):
         if offset + size > self._size:
             raise self._damaged(number, index, "it lies beyond the end of the file")
         if hasattr(os, "pread"):
-            return os.pread(self._descriptor, size, offset)
+            return os.pread(self._file.fileno(), size, offset)
         with self._lock:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, size)
+            self._file.seek(offset)
+            return self._file.read(size)
 
     def _place(self, index: int) -> tuple[int, int]:
         """First row and column of a segment."""
@@ -292,7 +299,7 @@ class TiffChunks(ChunkedImage):
 
     def close(self) -> None:
         """See `ChunkedImage.close`."""
-        os.close(self._descriptor)
+        self._file.close()
         self._tiff.close()
 
 

@@ -10,14 +10,17 @@ import json
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .chunked import MissingCodec
 from .failures import words_of
+from .quiet import without
+
+T = TypeVar("T")
 
 # One of them stands in the folder of every array or group.
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -72,10 +75,9 @@ def library(path: str) -> Any:
 def open_array(path: str) -> Any:
     """Open an array for reading."""
     zarr = library(path)
-    with _failures(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of codecs that are read all the same
+    with _failures(path), without(Warning):  # of codecs that are read all the same
         _register_codecs(path)
-        array = zarr.open_array(path, mode="r")
+        array = to_its_end(lambda: zarr.open_array(path, mode="r"))
         for shape in (array.chunks, array.shards or array.chunks, (max(array.shape, default=0),)):
             # Beyond, sizes in bytes overflow, and what was never written would be read.
             if math.prod(shape) * np.dtype(array.dtype).itemsize >= _MOST_BYTES:
@@ -83,6 +85,42 @@ def open_array(path: str) -> Any:
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
         return array
+
+
+def to_its_end(work: Callable[[], T]) -> T:
+    """Call what opens or creates by zarr; where Ctrl-C comes meanwhile, raise when it has ended.
+
+    zarr works in a thread of its own, and goes on there when the wait for it is interrupted: it
+    would put files into a folder that has been given up and removed. And the wait, in Python's
+    own locks, can end in another error then.
+    """
+    begun, working = threading.Lock(), threading.Lock()
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def do() -> None:
+        if begun.acquire(blocking=False):
+            try:
+                found.append(work())
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                working.release()
+
+    working.acquire()
+    try:
+        threading.Thread(target=do, daemon=True).start()
+        # Python before 3.13 takes a thread for ended once Ctrl-C has come while it was joined.
+        with working:
+            pass
+    except BaseException:
+        if not begun.acquire(blocking=False):  # else it will not begin
+            with working:
+                pass
+        raise
+    if failed:
+        raise failed[0]
+    return found[0]
 
 
 def is_array(path: str) -> bool:

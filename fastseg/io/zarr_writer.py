@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
 from .zarr_chunks import ZarrPlace
-from .zarr_store import library
+from .zarr_store import library, to_its_end
 from .zarr_target import MARK, check_target, register
 
 COMPRESSIONS = ("zstd", "deflate", "none")
@@ -131,7 +132,9 @@ def _begin_labels(path: str, folder: str, plan: LabelPlan, place: ZarrPlace) -> 
 
 
 def _group(zarr: Any, folder: str, zarr_format: int, attributes: dict[str, Any]) -> None:
-    zarr.create_group(store=folder, zarr_format=zarr_format, attributes=attributes)
+    to_its_end(
+        lambda: zarr.create_group(store=folder, zarr_format=zarr_format, attributes=attributes)
+    )
 
 
 def _meaning(plan: LabelPlan) -> dict[str, Any]:
@@ -217,22 +220,22 @@ class ZarrWriter:
         """Create the array of a size, the largest first."""
         chunks = tuple(min(c, n) for c, n in zip(self._chunks, shape, strict=True))
         separator = {"name": "v2", "separator": "/"} if self._format == 2 else None
-        self._arrays.append(
-            library(self._path).create_array(
-                store=folder,
-                shape=shape,
-                # A shard is cut off at the end of the array as chunks are.
-                chunks=chunks if self._shards is None else self._chunks,
-                shards=self._shards,
-                dtype=np.dtype(self._plan.dtype),
-                compressors=self._compressor,
-                fill_value=0,
-                zarr_format=self._format,
-                dimension_names=self._names,
-                attributes=attributes,
-                chunk_key_encoding=separator,
-            )
+        create = partial(
+            library(self._path).create_array,
+            store=folder,
+            shape=shape,
+            # A shard is cut off at the end of the array as chunks are.
+            chunks=chunks if self._shards is None else self._chunks,
+            shards=self._shards,
+            dtype=np.dtype(self._plan.dtype),
+            compressors=self._compressor,
+            fill_value=0,
+            zarr_format=self._format,
+            dimension_names=self._names,
+            attributes=attributes,
+            chunk_key_encoding=separator,
         )
+        self._arrays.append(to_its_end(create))
         self.shapes.append(shape)
 
     def encode(self, region: Region, labels: NDArray[Any]) -> None:
