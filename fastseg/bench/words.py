@@ -18,6 +18,8 @@ UNFAIR = (
     " for it. For the nearest centre alone it is given float64 made before.",
     "Points of float32 scikit-learn clusters in float32; fastseg decides in float64, so some labels"
     " differ.",
+    "A pixel exactly between two centres goes to the first in fastseg, and by rounding in"
+    " scikit-learn: from there on their answers may differ, and no time is told.",
     "All are warm: the first run, in which code may be loaded or compiled, is told apart and only"
     " the first of a process is slow.",
     "Pictures in other sizes are interpolated, which makes colours that the original has not.",
