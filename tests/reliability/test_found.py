@@ -154,19 +154,12 @@ class TestVolumes:
         volume.to_filename(tmp_path / f"a{suffix}")
         refused(tmp_path / f"a{suffix}", "(the affine is not finite)")
 
-    @pytest.mark.parametrize(
-        ("sides", "words"),
-        [
-            ((2**16, 2**16, 1, 1), "its 4,294,967,296 values take 4,294,967,296 bytes"),
-            ((149, -1483488087, 210730509, 1868592897), "its shape is (149, -1483488087, "),
-        ],
-    )
-    def test_sides_whose_product_overflows(self, tmp_path, sides, words):
+    def test_sides_whose_product_overflows_32_bits(self, tmp_path):
         volume = nibabel.MGHImage(np.zeros((3, 4, 5), np.uint8), np.eye(4))
         content = bytearray(volume.header.binaryblock) + bytes(400)
-        struct.pack_into(">iiii", content, 4, *sides)
+        struct.pack_into(">iiii", content, 4, 2**16, 2**16, 1, 1)
         (tmp_path / "a.mgh").write_bytes(content)
-        refused(tmp_path / "a.mgh", words)
+        refused(tmp_path / "a.mgh", "its 4,294,967,296 values take 4,294,967,296 bytes")
 
     def test_a_volume_of_no_voxels(self, tmp_path):
         content = bytearray(348 + 4)
