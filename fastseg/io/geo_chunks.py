@@ -247,7 +247,8 @@ def _check_sources(path: str) -> None:
         text = file.read(_MOST_TEXT)
     for size in _SIZES.findall(" ".join(_PARTS.findall(text))):
         if not _LEAST_PART <= _number(size) < math.inf:
-            raise ValueError(f"{path}: is damaged (a part of a source has a side of {size:.40})")
+            told = words_of(ValueError(size[:40]))
+            raise ValueError(f"{path}: is damaged (a part of a source has a side of {told})")
     found = _REMOTE.search(text)
     if found:
         raise ValueError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -172,7 +173,10 @@ def _read_to_the_end(stream: Any) -> None:
 
 
 def _check_size(path: str, volume: Any, max_pixels: int | None) -> None:
-    n = int(np.prod(volume.shape, dtype=object))
+    shape = tuple(map(int, volume.shape))  # of 32 bits in some headers, whose product overflows
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{path}: the file is damaged (its shape is {shape})")
+    n = math.prod(shape)
     if max_pixels is not None and n > max_pixels:
         raise ValueError(
             f"{path}: has {n:,} values, more than the limit of {max_pixels:,}; if you trust the"
@@ -180,10 +184,11 @@ def _check_size(path: str, volume: Any, max_pixels: int | None) -> None:
         )
     n_bytes = n * volume.dataobj.dtype.itemsize
     size = os.path.getsize(path)
-    if suffix_of(path) in _COMPRESSED and n_bytes > size * _PACKED:
+    most = size * _PACKED if suffix_of(path) in _COMPRESSED else size
+    if suffix_of(path) in (*_COMPRESSED, ".mgh", ".nii") and n_bytes > most:
         raise ValueError(
             f"{path}: the file is truncated or damaged (its {n:,} values take {n_bytes:,} bytes,"
-            f" and {size:,} packed bytes hold no more than {size * _PACKED:,}); get a fresh copy"
+            f" and its {size:,} hold no more than {most:,}); get a fresh copy"
         )
     if suffix_of(path) in (*_COMPRESSED, ".mgh"):
         check_memory(

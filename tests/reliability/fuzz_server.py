@@ -42,7 +42,7 @@ _BARRED = re.compile(r"(socket\.(connect|bind|getaddrinfo)|subprocess\.Popen|pic
 class Tally:
     """Numbers that a process and its children share, and that outlive a child."""
 
-    NAMES = ("number", "answers", "refusals", "printed", "seconds", "memory")
+    NAMES = ("number", "answers", "refusals", "printed", "seconds", "slowest", "memory", "largest")
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 8 * len(self.NAMES))
@@ -58,8 +58,10 @@ class Tally:
     def count(self, name: str) -> None:
         self[name] += 1
 
-    def raise_to(self, name: str, value: float) -> None:
-        self[name] = max(self[name], value)
+    def raise_to(self, name: str, value: float, which: str) -> None:
+        """Keep the largest value, and the number of the mutant that it is of."""
+        if value > self[name]:
+            self[name], self[which] = value, self["number"]
 
     def shown(self) -> dict:
         return {name: self[name] for name in self.NAMES[1:]}
@@ -129,8 +131,8 @@ class Reader:
             os.write(self._out, json.dumps([number, fault]).encode() + b"\n")
         else:
             self._tally.count("answers" if answered else "refusals")
-        self._tally.raise_to("seconds", seconds)
-        self._tally.raise_to("memory", _memory("VmHWM") - self._start)
+        self._tally.raise_to("seconds", seconds, "slowest")
+        self._tally.raise_to("memory", _memory("VmHWM") - self._start, "largest")
 
     def _judged(self, path: str, number: int) -> bool:
         """Whether a file gives an answer; an error that is not the project's own is raised."""

@@ -154,6 +154,13 @@ class TestVolumes:
         volume.to_filename(tmp_path / f"a{suffix}")
         refused(tmp_path / f"a{suffix}", "(the affine is not finite)")
 
+    def test_sides_whose_product_overflows_32_bits(self, tmp_path):
+        volume = nibabel.MGHImage(np.zeros((3, 4, 5), np.uint8), np.eye(4))
+        content = bytearray(volume.header.binaryblock) + bytes(400)
+        struct.pack_into(">iiii", content, 4, 2**16, 2**16, 1, 1)
+        (tmp_path / "a.mgh").write_bytes(content)
+        refused(tmp_path / "a.mgh", "its 4,294,967,296 values take 4,294,967,296 bytes")
+
     def test_a_volume_of_no_voxels(self, tmp_path):
         content = bytearray(348 + 4)
         header = nibabel.Nifti1Header()
