@@ -68,6 +68,12 @@ class Pixels:
         """Whether a rule that leaves pixels out applies, or label 0 is kept free."""
         return self.kept is not None or self.has_background
 
+    def only(self, chosen: Array) -> Pixels:
+        """Those of the pixels for which ``chosen`` (n,) holds."""
+        kept = np.ones(self.layout, bool) if self.kept is None else self.kept.copy()
+        kept[kept] = chosen
+        return replace(self, values=self.values[chosen], kept=kept)
+
     def to_grid(self, labels: Any, empty: float = 0) -> Any:
         """Labels or values of the kept pixels on the grid, with ``empty`` for the others."""
         if self.kept is None:
@@ -150,10 +156,7 @@ def as_pixels(
         values, kept = plane.T[..., None], None if kept is None else kept.T
     layout, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
     values, kept = those_kept(values, layout, kept, nodata, dtype, scale)
-    if len(values) == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    check_kept(len(values))
     check_finite(values, "image")
     # Centres that were fitted are apart, whatever the values to compare with them span.
     (check_magnitude if n_channels is None else check_largest)(values, "image")
@@ -174,6 +177,15 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
     values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
     (check_magnitude if n_channels is None else check_largest)(values, "image")  # type: ignore[arg-type]
     return Pixels(values, None, grid, axis, values.dtype, caller=caller)
+
+
+def check_kept(n_kept: int, name: str | None = None) -> None:
+    """Refuse an image, in a file of some name, no pixel of which takes part."""
+    if n_kept == 0:
+        where = "" if name is None else f"{name}: "
+        raise ValueError(
+            f"{where}every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
+        )
 
 
 def axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:

@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import as_points
-from .estimator import KMeans
+from .estimators.kmeans import KMeans
 from .kernels.backend import Array, FloatArray
 
 # The mark of scikit-learn for samples without a label.
