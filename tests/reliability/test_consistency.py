@@ -68,6 +68,13 @@ def nearest(points, centers):
     return total.argmin(axis=1)
 
 
+def has_ties(points, centers):
+    """Whether a point is as near to a second centre as to its nearest, up to rounding."""
+    away = ((points[:, None].astype(np.float64) - centers) ** 2).sum(axis=2)
+    near = np.sort(away, axis=1)[:, :2]
+    return near.shape[1] > 1 and bool((near[:, 1] - near[:, 0] <= 1e-9 * near[:, 1]).any())
+
+
 def check_descent(seen, slack):
     """Inertia of the iterations of each run never rises."""
     for before, after in pairwise(seen):
@@ -126,7 +133,8 @@ def check_rows(rng, most):
     assert abs(Fraction(ours) - exact) <= Fraction(ROUNDING) * exact + Fraction(slack)
     assert math.isclose(-fitted.score(points, sample_weight=weights), ours, rel_tol=ROUNDING)
     # Stopped before, they are the means of the labels of the iteration before.
-    if tol == 0.0 and n_iter < max_iter:
+    # And where an empty cluster takes a point without weight, scikit-learn's rule leaves it there.
+    if tol == 0.0 and n_iter < max_iter and plain.all():
         check_means(points, plain, labels, centers, is_exact(points, weights))
 
 
@@ -152,7 +160,9 @@ def check_image(rng, most):
     assert (np.diff((found.centers * shares).sum(axis=1)) >= 0).all()
     exact = inertia(points, np.ones(len(points)), labels, found.centers)
     assert abs(Fraction(found.inertia) - exact) <= Fraction(ROUNDING) * exact
-    check_means(points, np.ones(len(points)), labels, found.centers, is_exact(points, None))
+    # The order of labels, which comes last, decides pixels midway between two centres anew.
+    if not has_ties(points, found.centers):
+        check_means(points, np.ones(len(points)), labels, found.centers, is_exact(points, None))
 
 
 @pytest.mark.parametrize("check", [check_rows, check_image])
