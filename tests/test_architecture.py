@@ -15,8 +15,8 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 # Each module may import those of the lines above its own.
 LAYERS = [
     ["kernels"],
-    ["array_libraries"],
-    ["arrays", "memory", "progress", "io"],
+    ["array_libraries", "memory"],
+    ["arrays", "progress", "io"],
     ["parameters"],
     ["costs", "backends"],
     ["pictures.drawing", "dispatch", "init_centers", "color", "validity"],
