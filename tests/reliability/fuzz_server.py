@@ -28,7 +28,7 @@ import fastseg.kernels
 from fastseg.cli import main
 
 # Address space beside what the process has when it begins, and seconds for one file.
-MEMORY, PATIENCE = 2**30, 60
+MEMORY, PATIENCE = 2**30, 120
 # One in so many is given to the command line too.
 _CLI_EVERY = 10
 # Where compiled kernels are kept.
@@ -71,9 +71,11 @@ class Watch:
     """What a reader opens beside the file it was given, and what it does that no reader does."""
 
     def __init__(self, folder: Path) -> None:
-        fixed = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/etc")
+        fixed = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev/null", "/usr", "/etc")
         source = Path(__file__).parents[2]
-        self._allowed = tuple(str(Path(p).resolve()) for p in (folder, source, *fixed))
+        self._allowed = tuple(
+            str(Path(p).resolve()) for p in (folder, folder.parent / "image.npy", source, *fixed)
+        )
         self._writable = (str(folder.resolve()), *(str(Path(p).resolve()) for p in CACHES))
         self.seen: list[str] = []
         self.reading = self.computing = False
@@ -145,11 +147,7 @@ class Reader:
         except Exception as error:
             check_refusal(path, error)
             answered = False
-        # Kernels for other pixels would be compiled first.
-        usual = getattr(answer, "n_channels", 1) in (1, 3) and (
-            getattr(getattr(answer, "pixels", None), "dtype", "uint8") == "uint8"
-        )
-        if number % _CLI_EVERY == 0 and usual:
+        if number % _CLI_EVERY == 0 and is_usual(answer):
             self._watch.computing = True
             judge_program(self._kind, path)
         return answered
@@ -169,6 +167,12 @@ class Reader:
             self._tally.count("printed")
             return None
         return f"printed: {said!r}"
+
+
+def is_usual(answer: object) -> bool:
+    """Whether kernels for the pixels are there; those for others would be compiled first."""
+    dtype = getattr(getattr(answer, "pixels", None), "dtype", "uint8")
+    return getattr(answer, "n_channels", 1) in (1, 3) and dtype == "uint8"
 
 
 def judge_program(kind: str, path: str) -> None:
@@ -263,13 +267,19 @@ def _be_child(
         os._exit(code)
 
 
-def warm_up(kind: str, tree: dict, folder: Path) -> None:
-    """Load here what children would each load, and refuse to begin with what is not read."""
-    _write(folder, tree)
+def warm_up(kind: str, trees: list, folder: Path) -> None:
+    """Load and compile here what children would each load and compile."""
     path = str(folder / KINDS[kind].name)
     os.environ["FASTSEG_CALIBRATION"] = path if kind == "calibration" else str(folder / "none")
-    KINDS[kind].check(path)
-    judge_program(kind, path)
+    for tree in trees:
+        _write(folder, tree)
+        try:
+            answer = KINDS[kind].check(path)
+        except ValueError as error:
+            check_refusal(path, error)
+            continue
+        if is_usual(answer):
+            judge_program(kind, path)
 
 
 def serve(folder: Path) -> None:
@@ -285,7 +295,7 @@ def serve(folder: Path) -> None:
         if kind not in known:
             (folder / "seeds" / kind).mkdir()
             known[kind] = KINDS[kind].make(folder / "seeds" / kind)
-            warm_up(kind, known[kind][0], folder / "mutant")
+            warm_up(kind, known[kind], folder / "mutant")
         found = read_all(kind, known[kind], asked["first"], asked["n"], folder / "mutant")
         for number, _ in found["faults"]:
             _write(folder / "faults" / f"{kind}-{number}", mutant(kind, known[kind], number))
