@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from .choosing_k import Scan, scan
     from .comparison import Comparison, compare
     from .components import Objects, objects
-    from .dendrogram_picture import dendrogram
     from .dispatch import available_backends
     from .distances import distance_map
-    from .estimator import KMeans
-    from .file_options import FileOptions
-    from .functional import k_means
-    from .minibatch_estimator import MiniBatchKMeans
+    from .estimators.functional import k_means
+    from .estimators.kmeans import KMeans
+    from .estimators.minibatch import MiniBatchKMeans
+    from .estimators.patching import patch_sklearn, unpatch_sklearn
     from .model import Model, load_model
-    from .patching import patch_sklearn, unpatch_sklearn
+    from .pictures.dendrogram import dendrogram
+    from .pictures.report import report
     from .pipeline import segment
     from .progress import Stopped
-    from .report_picture import report
     from .segmentation import FileLabels, FileModel, FileSegmentation, Segmentation
     from .solver import ConvergenceWarning
     from .specks import remove_specks
-    from .streamed_predict import predict_file
-    from .streaming import fit_files, segment_file
+    from .streaming.options import FileOptions
+    from .streaming.predict import predict_file
+    from .streaming.segment import fit_files, segment_file
 
 __version__ = "0.1.0"
 
@@ -39,10 +39,10 @@ _HOMES = {
     "ConvergenceWarning": "solver",
     "FileLabels": "segmentation",
     "FileModel": "segmentation",
-    "FileOptions": "file_options",
+    "FileOptions": "streaming.options",
     "FileSegmentation": "segmentation",
-    "KMeans": "estimator",
-    "MiniBatchKMeans": "minibatch_estimator",
+    "KMeans": "estimators.kmeans",
+    "MiniBatchKMeans": "estimators.minibatch",
     "Model": "model",
     "Objects": "components",
     "Scan": "choosing_k",
@@ -50,20 +50,20 @@ _HOMES = {
     "Stopped": "progress",
     "available_backends": "dispatch",
     "compare": "comparison",
-    "dendrogram": "dendrogram_picture",
+    "dendrogram": "pictures.dendrogram",
     "distance_map": "distances",
-    "fit_files": "streaming",
-    "k_means": "functional",
+    "fit_files": "streaming.segment",
+    "k_means": "estimators.functional",
     "load_model": "model",
     "objects": "components",
-    "patch_sklearn": "patching",
-    "predict_file": "streamed_predict",
+    "patch_sklearn": "estimators.patching",
+    "predict_file": "streaming.predict",
     "remove_specks": "specks",
-    "report": "report_picture",
+    "report": "pictures.report",
     "scan": "choosing_k",
     "segment": "pipeline",
-    "segment_file": "streaming",
-    "unpatch_sklearn": "patching",
+    "segment_file": "streaming.segment",
+    "unpatch_sklearn": "estimators.patching",
 }
 
 __all__ = [

@@ -13,7 +13,14 @@ from .kernels.backend import DTYPES, Array, FloatArray
 # Values looked at in one go, so that checks take little memory beside the data.
 _BLOCK = 2**20
 # Differences of such values can be squared and added up by the billion.
-_LARGEST = 1e140
+LARGEST = 1e140
+# Weights that add up to no more leave products with such squares finite.
+_HEAVIEST = 1e20
+_NO_NUMBER = (
+    "{name} holds what is no number ({what}); leave out such columns, and fill or drop missing"
+    " values"
+)
+_TOO_LARGE = "{name} holds integers beyond 2**53, which float64 cannot hold; subtract an offset"
 
 
 def refuse_gpu(values: Any, name: str) -> None:
@@ -45,6 +52,42 @@ def refuse_dask(values: Any, name: str) -> None:
         )
 
 
+def as_array(values: Any, name: str) -> Array:
+    """Array-like as an array of NumPy's, without a copy where it is one.
+
+    Raises
+    ------
+    ValueError
+        If values are masked, or it has no shape.
+    """
+    if isinstance(values, np.ma.MaskedArray) and not values.dtype.names and np.ma.is_masked(values):
+        n_masked = int(np.ma.getmaskarray(values).sum())
+        raise ValueError(
+            f"{name} has {n_masked} masked values, which cannot be left out here;"
+            f" give the rest alone, or {name}.filled(value)"
+        )
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is a sequence of parts of several lengths; give them all the same shape"
+        ) from error
+
+
+def as_floats(values: Any, name: str) -> FloatArray:
+    """Array-like of real numbers as a C-contiguous array of float64, a new one if need be.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is none, or its integers are too large to be exact.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind == "O":
+        array = _numbers(array, name)
+    return np.asarray(native(array, name), np.float64, order="C")
+
+
 def native(array: Array, name: str) -> Array:
     """Array of one of the kernels' types, the same one where it already is.
 
@@ -66,9 +109,7 @@ def native(array: Array, name: str) -> Array:
         return array.astype(wider)
     if array.dtype.kind in "iu":
         if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
-            raise ValueError(
-                f"{name} holds integers beyond 2**53, which float64 cannot hold; subtract an offset"
-            )
+            raise ValueError(_TOO_LARGE.format(name=name))
         return array.astype(np.float64)
     raise TypeError(
         f"{name} has dtype {array.dtype}, which is not supported; convert it to one of "
@@ -114,17 +155,28 @@ def is_plain(values: Any) -> bool:
     )
 
 
-def check_magnitude(values: Array, name: str) -> None:
-    """Raise ValueError if squared distances of float values overflow or vanish in float64."""
-    if values.dtype != np.float64:
+def _extremes(values: Any) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def check_largest(values: Array, name: str) -> None:
+    """Raise ValueError if squared distances of float values overflow in float64."""
+    if values.dtype != np.float64 or values.shape[0] == 0:
         return
-    low, high = float(values.min()), float(values.max())
-    if max(abs(low), abs(high)) > _LARGEST:
+    if max(map(abs, _extremes(values))) > LARGEST:
         raise ValueError(
-            f"{name} holds values beyond {_LARGEST:g}, whose squares float64 cannot hold;"
+            f"{name} holds values beyond {LARGEST:g}, whose squares float64 cannot hold;"
             " divide it by its largest value"
         )
-    if 0 < high - low < 1 / _LARGEST:
+
+
+def check_magnitude(values: Array, name: str) -> None:
+    """Raise ValueError if squared distances of float values overflow or vanish in float64."""
+    check_largest(values, name)
+    if values.dtype != np.float64:
+        return
+    low, high = _extremes(values)
+    if 0 < high - low < 1 / LARGEST:
         raise ValueError(
             f"{name} spans only {high - low:g}, whose square float64 cannot hold; multiply it"
         )
@@ -142,16 +194,26 @@ def as_points(X: Any, name: str) -> Array:
         )
     refuse_gpu(X, name)
     refuse_dask(X, name)
-    array = np.asarray(X)
-    if array.dtype.kind == "O":
-        array = _numbers(array, name)
+    array = as_array(X, name)
+    # scikit-learn's checks of estimators look for these words.
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; use {name}.real, or real"
+            " and imaginary parts as two features"
+        )
     if array.ndim != 2:
         raise ValueError(
-            f"{name} must have 2 dimensions (points, features), got shape {array.shape};"
-            " reshape(-1, 1) makes one feature of a vector"
+            f"{name} must have 2 dimensions (points, features), got shape {array.shape}. Reshape"
+            f" your data: {name}.reshape(-1, 1) makes one feature of a vector"
         )
-    if 0 in array.shape:
-        raise ValueError(f"{name} is empty, its shape is {array.shape}")
+    for n, what in zip(array.shape, ("sample", "feature"), strict=True):
+        if n == 0:
+            raise ValueError(
+                f"{name} is empty: 0 {what}(s) (shape={array.shape}) while a minimum of 1 is"
+                " required."
+            )
+    if array.dtype.kind == "O":
+        array = _numbers(array, name)
     values = np.ascontiguousarray(native(array, name))
     check_finite(values, name)
     return values
@@ -159,23 +221,31 @@ def as_points(X: Any, name: str) -> Array:
 
 def _numbers(array: Array, name: str) -> FloatArray:
     """Objects, such as those of a frame of several types, as float64."""
+    for value in array.flat:
+        if isinstance(value, (str, bytes)):
+            raise TypeError(_NO_NUMBER.format(name=name, what=f"{value!r:.40}"))
+        if isinstance(value, np.longdouble):
+            raise TypeError(
+                f"{name} holds long doubles as objects, which are not supported; convert it to"
+                " float64"
+            )
+        if isinstance(value, (int, np.integer)) and abs(int(value)) > 2**53:
+            raise ValueError(_TOO_LARGE.format(name=name))
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{name} holds what is no number ({error}); leave out such columns, and fill or drop"
-            " missing values"
-        ) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(_NO_NUMBER.format(name=name, what=error)) from error
 
 
-def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
-    """Weights (n,) float64, or None."""
+def as_weights(sample_weight: Any, values: Any) -> FloatArray | None:
+    """Weights (n,) float64 of values (n, d), or None."""
     if sample_weight is None:
         return None
     sample_weight, _ = from_caller(sample_weight, "sample_weight")
     refuse_gpu(sample_weight, "sample_weight")
     refuse_dask(sample_weight, "sample_weight")
-    weights = np.asarray(sample_weight, dtype=np.float64, order="C")
+    weights = as_floats(sample_weight, "sample_weight")
+    n = len(values)
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -186,4 +256,19 @@ def as_weights(sample_weight: Any, n: int) -> FloatArray | None:
         raise ValueError(
             "sample_weight is zero everywhere; at least one point must weigh something"
         )
+    _check_products(weights, values)
     return weights
+
+
+def _check_products(weights: FloatArray, values: Any) -> None:
+    """Raise ValueError if weights times squared distances overflow or vanish in float64."""
+    most = float(weights.max())
+    fits = most >= 1 / LARGEST
+    if most > _HEAVIEST / len(weights):
+        reach = 2.0 * max(1.0, *map(abs, _extremes(values)))
+        fits = most < LARGEST * LARGEST / reach**2 / values.shape[1] / len(weights)
+    if not fits:
+        raise ValueError(
+            f"sample_weight holds weights of up to {most:g}, whose products with squared distances"
+            " float64 cannot hold; divide it by its largest value"
+        )

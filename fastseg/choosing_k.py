@@ -13,12 +13,12 @@ import numpy as np
 from .color import color_space as find_color_space
 from .color import label_order
 from .dispatch import choose_backend
-from .drawing import check_plot, new_figure, require_matplotlib, save_figure
 from .foreground import keep_foreground
 from .init_centers import check_random_state
 from .kernels.backend import FloatArray, Problem
 from .methods import DEFAULT_INIT
 from .parameters import check_parameters
+from .pictures.drawing import check_plot, new_figure, require_matplotlib, save_figure
 from .pixels import as_pixels
 from .progress import Callback, Progress
 from .standardizing import Standardized, check_standardize, moments

@@ -11,14 +11,14 @@ import numpy as np
 
 from .array_libraries import axis_named, from_caller, like_image
 from .color import label_order
-from .counterpart import counterpart
 from .dispatch import choose_backend
-from .drawing import check_plot, new_figure, save_figure
+from .estimators.counterpart import counterpart
 from .foreground import keep_foreground
-from .image_views import draw_plane, label_colors, original, planes_of, segmented, spacing_of
 from .io import Image, StrPath
 from .kernels.backend import Backend, FloatArray, Problem
 from .methods import mean_values
+from .pictures.drawing import check_plot, new_figure, save_figure
+from .pictures.views import draw_plane, label_colors, original, planes_of, segmented, spacing_of
 from .pipeline import segment
 from .pixels import Pixels, as_pixels, read_files
 from .progress import Callback, Progress

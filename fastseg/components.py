@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller
-from .arrays import refuse_dask
+from .arrays import as_array, refuse_dask
 from .class_names import label_names
 from .kernels.backend import Array, FloatArray
 from .segmentation import Segmentation
@@ -200,7 +200,7 @@ def plain_labels(labels: Any, background: int | None) -> tuple[Array, int | None
         labels = labels.labels
     refuse_dask(labels, "labels")
     labels, _ = from_caller(labels, "labels")
-    array = np.asarray(labels)
+    array = as_array(labels, "labels")
     if array.dtype.kind not in "bui":
         raise TypeError(f"labels must hold integers, got dtype {array.dtype}")
     if array.ndim not in _CONNECTIVITIES:
@@ -209,7 +209,7 @@ def plain_labels(labels: Any, background: int | None) -> tuple[Array, int | None
             " series one by one"
         )
     if array.size == 0:
-        raise ValueError(f"labels are empty, their shape is {array.shape}")
+        raise ValueError(f"labels are empty, their shape is {array.shape}; give at least one pixel")
     if int(array.min()) < 0 or int(array.max()) >= 2**32 - 1:
         raise ValueError(
             f"labels must be from 0 to {2**32 - 2}, got {int(array.min())} to {int(array.max())}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from .kernels.backend import Array, Backend, FloatArray
 from .optimal_1d import optimal_1d
@@ -40,11 +37,8 @@ def keep_foreground(
     )
     assert weights is not None  # one channel is always counted
     first = foreground_of(values, weights, foreground, n_threads=n_threads, progress=progress)
-    bright = pixels.values[:, 0] >= values[first, 0]
-    kept = np.ones(pixels.layout, bool) if pixels.kept is None else pixels.kept.copy()
-    kept[kept] = bright
     threshold = float(pixels.in_units(values[first : first + 1])[0, 0])
-    return replace(pixels, values=pixels.values[bright], kept=kept), threshold
+    return pixels.only(pixels.values[:, 0] >= values[first, 0]), threshold
 
 
 def check_foreground(foreground: Any, n_channels: int) -> None:
@@ -58,6 +52,15 @@ def check_foreground(foreground: Any, n_channels: int) -> None:
             f"foreground='auto' is for one channel, but the image has {n_channels};"
             " segment one of them with n_clusters=1 (-k 1) and this foreground: its labels are the"
             " mask for all"
+        )
+
+
+def check_counted(foreground: Any, is_counted: bool) -> None:
+    """Refuse a foreground where the distinct values of the image are not known."""
+    if foreground is not None and not is_counted:
+        raise ValueError(
+            f"foreground={foreground!r} needs the distinct values of the image, and there are too"
+            " many to be held; give a mask instead"
         )
 
 

@@ -73,6 +73,11 @@ def label_type(last: int) -> Any:
     return np.uint8 if last < 2**8 else np.uint16 if last < 2**16 else np.int32
 
 
+def stored_type(last: int) -> np.dtype[Any]:
+    """Type of labels up to ``last`` for others to read: never negative, so never signed."""
+    return np.dtype(np.uint32 if last >= 2**16 else label_type(last))
+
+
 def label_pixels(
     pixels: Pixels,
     values: Array,

@@ -215,10 +215,10 @@ class Model:
         progress: Progress,
     ) -> Labelled:
         """Do as `label` for a dask array; nothing is computed but what labels depend on."""
-        from .dask_cluster import Cluster
-        from .dask_images import as_dask_image
-        from .dask_labels import LabelRule, lazy_labels
-        from .dask_predict import check_lazy, look
+        from .dask.cluster import Cluster
+        from .dask.images import as_dask_image
+        from .dask.labels import LabelRule, lazy_labels
+        from .dask.predict import check_lazy, look
 
         check_lazy(backend, with_distances)
         array = as_dask_image(image, self.axis_rule, mask, nodata, self.n_channels)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import from_caller
+from .arrays import as_floats, check_largest
 from .kernels.backend import Array, FloatArray
 
 Init = str | Array | Callable[..., Any]
@@ -70,14 +71,11 @@ def check_not_negative(name: str, value: Any) -> None:
 def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
     """Centres (n_clusters, n_features) float64, from an array-like."""
     centers, _ = from_caller(centers, "init")
-    try:
-        array = np.array(centers, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        array = np.empty(())
-    if array.ndim == 0:
+    if centers is None or np.isscalar(centers) or isinstance(centers, (dict, set)):
         raise ValueError(
             f"init must be 'k-means++', 'random' or an array of centres, got {centers!r}"
         )
+    array = as_floats(centers, "init").copy()
     if array.ndim == 1 and n_features == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -96,5 +94,6 @@ def check_centers(centers: Any, n_clusters: int, n_features: int) -> FloatArray:
             f" features of the data {n_features}."
         )
     if not np.isfinite(array).all():
-        raise ValueError("init holds NaN or infinite centres")
+        raise ValueError("init holds NaN or infinite centres; give finite ones")
+    check_largest(array, "init")
     return array

@@ -158,7 +158,7 @@ def segment(
     asked.check()
     progress = Progress(callback)
     if is_lazy(image):
-        from .dask_segment import segment_dask
+        from .dask.segment import segment_dask
 
         return segment_dask(
             asked, image, channel_axis=channel_axis, mask=mask, nodata=nodata,

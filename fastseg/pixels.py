@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from .array_libraries import Caller, axis_named, from_caller, is_on_gpu, like_image
-from .arrays import check_finite, check_magnitude, native, refuse_dask, refuse_gpu
+from .arrays import (
+    as_array,
+    check_finite,
+    check_largest,
+    check_magnitude,
+    native,
+    refuse_dask,
+    refuse_gpu,
+)
 from .io import read_channels, read_image, read_mask
 from .io.image import Image, Scale, auto_axis, stored_value
 from .kernels.backend import Array
@@ -59,6 +67,12 @@ class Pixels:
     def may_leave_out(self) -> bool:
         """Whether a rule that leaves pixels out applies, or label 0 is kept free."""
         return self.kept is not None or self.has_background
+
+    def only(self, chosen: Array) -> Pixels:
+        """Those of the pixels for which ``chosen`` (n,) holds."""
+        kept = np.ones(self.layout, bool) if self.kept is None else self.kept.copy()
+        kept[kept] = chosen
+        return replace(self, values=self.values[chosen], kept=kept)
 
     def to_grid(self, labels: Any, empty: float = 0) -> Any:
         """Labels or values of the kept pixels on the grid, with ``empty`` for the others."""
@@ -123,7 +137,7 @@ def as_pixels(
     masked = image if isinstance(image, np.ma.MaskedArray) else None
     refuse_gpu(image, "image")
     refuse_dask(image, "image")
-    array = np.asarray(image)
+    array = np.ma.getdata(image) if masked is not None else as_array(image, "image")
     check_shape(array.shape)
     axis = axis_of(array.shape, channel_axis, n_channels)
     dtype = array.dtype
@@ -142,12 +156,10 @@ def as_pixels(
         values, kept = plane.T[..., None], None if kept is None else kept.T
     layout, values = values.shape[:-1], values.reshape(-1, values.shape[-1])
     values, kept = those_kept(values, layout, kept, nodata, dtype, scale)
-    if len(values) == 0:
-        raise ValueError(
-            "every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
-        )
+    check_kept(len(values))
     check_finite(values, "image")
-    check_magnitude(values, "image")
+    # Centres that were fitted are apart, whatever the values to compare with them span.
+    (check_magnitude if n_channels is None else check_largest)(values, "image")
     units = dtype if scale is None else np.dtype(np.float64)
     return Pixels(values, kept, grid, axis, units, turned, scale, geometry is not None, caller)
 
@@ -163,8 +175,17 @@ def _left_there(image: Any, channel_axis: Any, n_channels: int | None, caller: C
         shape = tuple(array.shape)
     grid = shape if axis is None else shape[:-1]
     values = at_rest(array.reshape(-1, 1 if axis is None else shape[-1]), device, "image")
-    check_magnitude(values, "image")  # type: ignore[arg-type]
+    (check_magnitude if n_channels is None else check_largest)(values, "image")  # type: ignore[arg-type]
     return Pixels(values, None, grid, axis, values.dtype, caller=caller)
+
+
+def check_kept(n_kept: int, name: str | None = None) -> None:
+    """Refuse an image, in a file of some name, no pixel of which takes part."""
+    if n_kept == 0:
+        where = "" if name is None else f"{name}: "
+        raise ValueError(
+            f"{where}every pixel of the image is left out by mask, nodata, alpha or NaN; keep some"
+        )
 
 
 def axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -> int | None:
@@ -177,9 +198,11 @@ def axis_of(shape: tuple[int, ...], channel_axis: Any, n_channels: int | None) -
 def check_shape(shape: tuple[int, ...]) -> None:
     """Raise ValueError for what is no image, by its shape."""
     if len(shape) < 2:
-        raise ValueError(f"image must have at least 2 dimensions, got shape {shape}")
+        raise ValueError(
+            f"image must have at least 2 dimensions, got shape {shape}; a row of pixels is (1, n)"
+        )
     if 0 in shape:
-        raise ValueError(f"image is empty, its shape is {shape}")
+        raise ValueError(f"image is empty, its shape is {shape}; give at least one pixel")
 
 
 def those_kept(
@@ -252,7 +275,7 @@ def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
     mask, _ = from_caller(mask, "mask")
     refuse_gpu(mask, "mask")
     refuse_dask(mask, "mask")
-    array = np.asarray(mask)
+    array = as_array(mask, "mask")
     if array.shape != grid:
         raise ValueError(
             f"mask has shape {array.shape}, but the image's grid is {grid};"
@@ -260,6 +283,8 @@ def mask_of(mask: Any, grid: tuple[int, ...]) -> Array | None:
         )
     if array.dtype.kind not in "biuf":
         raise TypeError(f"mask must hold booleans or numbers, got dtype {array.dtype}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError("mask contains NaN; put 0 where pixels are to be left out, and else 1")
     kept: Array = array != 0
     return kept
 

@@ -82,7 +82,7 @@ class Segmentation(FittedModel):
         palette = np.concatenate([empty, rounded]).astype(dtype)
         labels, caller = from_caller(self.labels, "labels")
         if is_dask(labels):
-            from .dask_labels import recolored
+            from .dask.labels import recolored
 
             return recolored(labels, palette, self.channel_axis)
         picture = palette[labels]

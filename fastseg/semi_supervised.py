@@ -13,9 +13,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .estimator import KMeans
+from .arrays import as_points
+from .estimators.kmeans import KMeans
 from .kernels.backend import Array, FloatArray
 
 # The mark of scikit-learn for samples without a label.
@@ -191,6 +192,7 @@ class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If an argument is not as described, or nothing is labelled.
         """
         self._validate_params()
+        as_points(X, "X")
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         labelled = np.flatnonzero(_is_labelled(y))
         if len(labelled) == 0:
@@ -218,6 +220,7 @@ class ClusterLabeler(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Labels.
         """
         check_is_fitted(self)
+        as_points(X, "X")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         labels: Array = self.cluster_labels_[self.kmeans_.predict(X)]
         return labels
@@ -229,7 +232,7 @@ def _samples(X: Any, kmeans: Any) -> tuple[Array, FloatArray]:
         raise TypeError(f"kmeans must be a fitted estimator, such as KMeans(50).fit(X), got {name}")
     check_is_fitted(kmeans, "cluster_centers_")
     centers = np.asarray(kmeans.cluster_centers_, np.float64)
-    rows: Array = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+    rows = as_points(X, "X")
     if rows.shape[1] != centers.shape[1]:
         raise ValueError(
             f"X has {rows.shape[1]} features, but the centres of kmeans have {centers.shape[1]}"

@@ -193,12 +193,15 @@ class Counter(Protocol):
         """
 
     def distinct(self) -> tuple[Array, Array]:
-        """Distinct values (m, n_features) in ascending order, and their counts (m,) int64."""
+        """Distinct values (m, n_features) in ascending order, and their counts (m,) int64.
+
+        To be called once: counting is over then.
+        """
 
     def look_up(self, pixels: Array, table: Array, labels: Array, tick: Tick | None = None) -> None:
         """Write ``table[i]`` into ``labels`` (n,) where a pixel is the i-th distinct value.
 
-        To be called after `distinct`, for pixels that were counted; counting is over then.
+        To be called after `distinct`, for pixels that were counted.
         A table that is given again is taken to be as it was.
         """
 

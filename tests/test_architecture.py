@@ -16,61 +16,75 @@ KERNELS = Path(sys.modules["fastseg"].__path__[-1]) / "kernels"
 LAYERS = [
     ["kernels"],
     ["array_libraries"],
-    ["arrays", "memory", "parameters", "progress", "io"],
+    ["arrays", "memory", "progress", "io"],
+    ["parameters"],
     ["costs", "backends"],
-    ["drawing", "dispatch", "init_centers", "color", "validity"],
+    ["pictures.drawing", "dispatch", "init_centers", "color", "validity"],
     ["resident"],
-    ["summary", "pixels", "dask_cluster"],
-    ["solver", "reading", "side_by_side", "dask_images"],
-    ["streamed", "dask_counting"],
-    ["dask_pieces"],
-    ["dask_points", "dask_survey"],
-    ["dask_rows"],
-    ["optimal_1d", "ward", "functional", "preview", "minibatch", "counterpart"],
-    ["base_estimator"],
-    ["methods", "standardizing", "foreground", "class_names", "file_options"],
+    ["summary", "pixels", "dask.cluster"],
+    ["solver", "streaming.reading", "pictures.side_by_side", "dask.images"],
+    ["streaming.counting", "dask.counting"],
+    ["dask.pieces"],
+    ["dask.points", "dask.survey"],
+    ["dask.rows"],
+    ["optimal_1d", "ward", "minibatch"],
+    ["estimators.functional", "estimators.counterpart", "streaming.preview"],
+    ["estimators.base"],
+    ["methods", "standardizing", "foreground", "class_names", "streaming.options"],
     ["matching", "labelling"],
-    ["sweep", "model_file", "dask_labels", "dask_predict"],
+    ["sweep", "model_file", "dask.labels", "dask.predict"],
     ["fitting"],
     ["fitting_in_parts"],
-    ["model", "estimator", "minibatch_estimator"],
-    ["segmentation", "patching", "semi_supervised"],
-    ["streamed_fit", "streamed_labels", "dask_fit"],
-    ["dask_segment", "dask_files"],
-    ["pipeline", "distances", "components", "streaming", "streamed_predict"],
+    ["model", "estimators.kmeans", "estimators.minibatch"],
+    ["segmentation", "estimators.patching", "semi_supervised"],
+    ["streaming.fit", "streaming.labels", "dask.fit"],
+    ["dask.segment", "dask.files"],
+    ["pipeline", "distances", "components", "streaming.segment", "streaming.predict"],
     ["specks"],
-    ["choosing_k", "dendrogram_picture", "image_views"],
-    ["comparison", "report_picture"],
+    ["choosing_k", "pictures.dendrogram", "pictures.views"],
+    ["comparison", "pictures.report"],
     ["bench"],
     ["cli", "napari"],
 ]
 
 
+LEVELS = {name: level for level, layer in enumerate(LAYERS) for name in layer}
+
+
 def imported(path):
-    """Modules of fastseg that a module imports, as names relative to the package."""
-    package = ("fastseg", *path.relative_to(ROOT).parts[:-1])
+    """Modules of fastseg that a module imports, and the folders they are in, as in LAYERS."""
+    package = path.relative_to(ROOT.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            parts = (*base, *(node.module or "").split("."))[1:]
-            names = [parts[0]] if parts and parts[0] else [alias.name for alias in node.names]
-            yield from names
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastseg"):
-            yield (node.module + ".").split(".")[1]
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            parts = (*base, *(node.module or "").split("."))
+            for alias in node.names:
+                whole = [part for part in (*parts, alias.name) if part]
+                if whole[0] == "fastseg":
+                    yield from {".".join(whole[1:end]) for end in (2, 3)}
+
+
+def layered(path):
+    """Name in LAYERS of a module: its own, or that of its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] in LEVELS else ".".join(parts)
+
+
+MODULES = [
+    path
+    for path in ROOT.rglob("*.py")
+    if KERNELS not in path.parents and path.stem not in ("__init__", "__main__")
+]
 
 
 def test_every_module_has_its_layer():
-    modules = {p.stem for p in ROOT.glob("*.py")} - {"__init__", "__main__"}
-    assert modules <= {name for layer in LAYERS for name in layer}
+    assert {layered(path) for path in MODULES} == set(LEVELS) - {"kernels"}
 
 
 def test_nothing_imports_backwards():
-    level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    for path in ROOT.glob("*.py"):
-        if path.stem in ("__init__", "__main__"):
-            continue
-        for name in set(imported(path)) & set(level):
-            assert level[name] < level[path.stem], f"{path.name} imports {name}"
+    for path in MODULES:
+        for name in set(imported(path)) & set(LEVELS) - {layered(path)}:
+            assert LEVELS[name] < LEVELS[layered(path)], f"{path} imports {name}"
 
 
 def test_kernels_import_nothing_of_fastseg():

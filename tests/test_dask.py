@@ -177,7 +177,7 @@ class TestAnswersOfOneMachine:
     def test_an_image_larger_than_its_memory_is_read_in_each_round(self, rng, monkeypatch):
         image = noise(rng)
         expected = fastseg.segment(image, 2, init=[[0] * 3, [60000] * 3])
-        monkeypatch.setattr("fastseg.dask_points.memory_budget", lambda: 1000)
+        monkeypatch.setattr("fastseg.dask.points.memory_budget", lambda: 1000)
         lazy = da.from_array(image, chunks=(100, 251, 3))
         result = fastseg.segment(lazy, 2, init=[[0] * 3, [60000] * 3])
         assert_same(result, expected, exact_inertia=False)
@@ -335,9 +335,9 @@ class TestSummaries:
 
     @pytest.mark.parametrize("n_distinct", [65_536, 65_537, 70_000, 70_001])
     def test_what_pays_is_what_pays_in_memory(self, rng, n_distinct):
-        from fastseg.dask_cluster import Cluster
-        from fastseg.dask_counting import count
-        from fastseg.dask_images import as_dask_image
+        from fastseg.dask.cluster import Cluster
+        from fastseg.dask.counting import count
+        from fastseg.dask.images import as_dask_image
         from fastseg.progress import Progress
 
         values = np.arange(100_000) % n_distinct

@@ -39,7 +39,7 @@ def address(dask_cluster):
 @pytest.fixture
 def small_tasks(monkeypatch):
     """Tasks of few chunks, so that there are many of a small image."""
-    monkeypatch.setattr("fastseg.dask_files._TASK_BYTES", 1)
+    monkeypatch.setattr("fastseg.dask.files._TASK_BYTES", 1)
 
 
 def files_of(folder):
@@ -131,7 +131,7 @@ def test_a_mask_and_a_model_for_other_images(tmp_path, image, address, small_tas
 def test_a_worker_that_is_killed_while_labels_are_written(
     tmp_path, image, address, dask_cluster, small_tasks, monkeypatch
 ):
-    monkeypatch.setattr("fastseg.dask_files._label_region", _slow_label)
+    monkeypatch.setattr("fastseg.dask.files._label_region", _slow_label)
     with distributed.Client(address) as client:
         process = next(iter(client.run(os.getpid).values()))
     killed = []
@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_while_labels_are_written(
 
 
 def _slow_label(region, stored, rule, writer):
-    from fastseg.dask_files import _label_region
+    from fastseg.dask.files import _label_region
 
     time.sleep(0.05)
     return _label_region(region, stored, rule, writer)
@@ -183,7 +183,7 @@ def test_what_fails_leaves_nothing(tmp_path, image, address, small_tasks):
 @pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
 def test_what_is_written_after_a_stop_is_removed(tmp_path, image, address, monkeypatch, name):
     """A task that runs cannot be stopped, and Zarr makes the folders that it writes into."""
-    monkeypatch.setattr("fastseg.dask_files._label_region", _late_label)
+    monkeypatch.setattr("fastseg.dask.files._label_region", _late_label)
 
     def stop(stage, done, total, info):
         return stage == "labels" and (tmp_path / "writing").exists()
@@ -213,7 +213,7 @@ class _LateWriter:
 
 
 def _late_label(region, stored, rule, writer):
-    from fastseg.dask_files import _label_region
+    from fastseg.dask.files import _label_region
 
     folder = pathlib.Path(stored.folders[0]).parent
     return _label_region(region, stored, rule, _LateWriter(writer, folder))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from fences import blocks
 
 import fastseg
 import fastseg.io
@@ -18,14 +19,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md"))
 RUN_ELSEWHERE = {"embedding.md"}
-FENCE = re.compile(r"^```(\S*).*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page):
-    """Language, text and first line of every fenced block."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    for match in FENCE.finditer(text):
-        yield match[1], match[2], text.count("\n", 0, match.start()) + 1
 
 
 def commands(text):
@@ -39,13 +32,14 @@ def run_command(words, page):
     if words[0] == "fastseg":
         assert main(words[1:]) == 0, f"{page}: {shlex.join(words)}"
     elif words[0] == "python":
-        assert (ROOT / words[1]).is_file(), f"{page}: {shlex.join(words)}"
+        script = next(word for word in words if word.endswith(".py"))
+        assert (ROOT / script).is_file(), f"{page}: {shlex.join(words)}"
     else:
         assert words == ["pip", "install", "."], f"{page}: {shlex.join(words)}"
 
 
 def shown(page):
-    return [b for b in blocks(page) if b[0] in ("python", "sh")]
+    return [b for b in blocks(DOCS / page) if b[0] in ("python", "sh")]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in RUN_ELSEWHERE and shown(p)])
@@ -53,22 +47,22 @@ def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     names = {"__name__": "__main__"}
-    for language, text, line in shown(page):
+    for language, text, before in shown(page):
         if language == "sh":
             for words in commands(text):
                 run_command(words, page)
         else:
             # Errors name the line of the page.
-            exec(compile("\n" * line + text, DOCS / page, "exec"), names)
+            exec(compile("\n" * before + text, DOCS / page, "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_says_what_it_is(page):
     known = {"python", "sh", "{toctree}", "{include}", "{eval-rst}", "{literalinclude}"}
     if page not in RUN_ELSEWHERE:
-        assert {language for language, _, _ in blocks(page)} <= known
+        assert {kind.partition(" ")[0] for kind, _, _ in blocks(DOCS / page)} <= known
     text = (DOCS / page).read_text(encoding="utf-8")
-    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(list(blocks(page)))
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(list(blocks(DOCS / page)))
 
 
 def test_extras_that_are_named_exist():

@@ -6,22 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from fences import blocks
 
 EMBEDDING = Path(__file__).parent.parent / "docs" / "embedding.md"
 
 
 def scripts(path):
     """Title and ``python`` blocks of every section that has some, lines numbered as there."""
-    title, running, found = "", False, {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        if not running and line.startswith("## "):
-            title = line[3:]
-        elif line.startswith("```"):
-            running = line == "```python"
-        elif running:
-            lines = found.setdefault(title, [])
-            lines += [""] * (number - len(lines))
-            lines.append(line)
+    found = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for kind, text, before in blocks(path):
+        if kind == "python":
+            title = next(line[3:] for line in reversed(lines[:before]) if line.startswith("## "))
+            script = found.setdefault(title, [])
+            script += [""] * (before - len(script)) + text.splitlines()
     return found
 
 

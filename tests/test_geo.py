@@ -14,7 +14,7 @@ from fastseg.io import read_image
 from fastseg.io.chunked import LabelPlan, Part, regions
 from fastseg.io.image import Legend
 from fastseg.io.opening import create_labels, open_image, reader_of
-from fastseg.streaming import segment_file
+from fastseg.streaming.segment import segment_file
 
 COLORS = np.random.default_rng(3).integers(0, 256, (5, 3), dtype=np.uint8)
 
@@ -276,7 +276,7 @@ def test_files_beside_a_raster_count(tmp_path):
 
 def test_bands_are_chosen_from_file_to_file(tmp_path):
     from fastseg import segment
-    from fastseg.file_options import FileOptions
+    from fastseg.streaming.options import FileOptions
 
     values = picture(6, 90, 110)
     values[:, 20:40] = 0

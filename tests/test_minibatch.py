@@ -384,7 +384,7 @@ class TestRefusals:
     def test_of_points(self, X, method):
         bad = X.copy()
         bad[3, 1] = np.nan
-        with pytest.raises(ValueError, match="Input X contains NaN"):
+        with pytest.raises(ValueError, match="X contains NaN"):
             getattr(fastseg.MiniBatchKMeans(3), method)(bad)
         with pytest.raises(ValueError, match="X holds values beyond 1e"):
             getattr(fastseg.MiniBatchKMeans(3), method)(X * 1e160)

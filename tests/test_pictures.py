@@ -12,8 +12,8 @@ from PIL import Image as pillow
 from scipy.cluster import hierarchy
 
 import fastseg
-from fastseg.image_views import planes_of
 from fastseg.io.image import Geometry, Image
+from fastseg.pictures.views import planes_of
 from fastseg.pixels import as_pixels
 
 RNG = np.random.default_rng(3)

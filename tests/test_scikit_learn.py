@@ -309,12 +309,12 @@ class TestPatching:
             np.testing.assert_array_equal(ours, theirs)
 
     def test_comparisons_are_still_with_scikit_learns(self, patched):
-        from fastseg.counterpart import counterpart
+        from fastseg.estimators.counterpart import counterpart
 
         assert counterpart("KMeans") is home.KMeans is not fastseg.KMeans
 
     def test_every_place_is_there_in_this_version(self):
-        from fastseg.patching import _PLACES
+        from fastseg.estimators.patching import _PLACES
 
         for module, name in _PLACES:
             assert hasattr(importlib.import_module(module), name), (module, name)

@@ -12,7 +12,7 @@ from fastseg import segment
 from fastseg.io import read_image
 from fastseg.io.chunked import DamagedBlock, LabelPlan, Part, regions
 from fastseg.io.opening import create_labels, open_image
-from fastseg.streaming import segment_file
+from fastseg.streaming.segment import segment_file
 
 
 def whole(image):

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image as pillow
 
 import fastseg
-from fastseg import FileOptions, file_options, fit_files, predict_file, segment_file
+from fastseg import FileOptions, fit_files, predict_file, segment_file
 from fastseg.dispatch import backend_named
 from fastseg.io import chunked
 from fastseg.io.chunked import Part
 from fastseg.memory import MEBIBYTE, memory_budget
 from fastseg.solver import _label_alike
-from fastseg.streamed import Sample, StreamedPoints
+from fastseg.streaming import options
+from fastseg.streaming.counting import Sample, StreamedPoints
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -299,7 +300,7 @@ def test_many_files_are_fitted_as_one(here, region_bytes):
 def test_of_many_files_few_are_open_at_once(here, monkeypatch):
     is_open, most = set(), []
 
-    def counted(path, part=Part(), *, max_pixels=None, as_ever=file_options.open_image):  # noqa: B008
+    def counted(path, part=Part(), *, max_pixels=None, as_ever=options.open_image):  # noqa: B008
         image = as_ever(path, part, max_pixels=max_pixels)
         close = image.close
         image.close = lambda: (is_open.discard(path), close())
@@ -307,7 +308,7 @@ def test_of_many_files_few_are_open_at_once(here, monkeypatch):
         most.append(len(is_open))
         return image
 
-    monkeypatch.setattr(file_options, "open_image", counted)
+    monkeypatch.setattr(options, "open_image", counted)
     for number in range(9):
         np.save(f"{number}.npy", SMALL[20 * number :][:20])
         np.save(f"m{number}.npy", SMALL[20 * number :][:20, :, 0] > 90)
@@ -450,7 +451,7 @@ def test_pieces_that_do_not_fit_the_memory_are_refused(here):
 
 
 def test_more_distinct_values_than_the_memory_holds_are_refused(here, monkeypatch):
-    monkeypatch.setattr("fastseg.streamed_fit.VALUE_BYTES", 10**6)
+    monkeypatch.setattr("fastseg.streaming.fit.VALUE_BYTES", 10**6)
     with pytest.raises(ValueError, match=r"a\.tif: has [\d,]+ distinct values.*--memory \d+MiB"):
         segment_file("a.tif", "b.npy", 2, options=FileOptions(memory="512MiB"))
 
@@ -462,7 +463,7 @@ def test_a_sample_that_the_memory_does_not_hold_is_refused(here):
 
 
 def test_labels_that_are_held_until_they_are_written_must_fit_the_memory(here, monkeypatch):
-    monkeypatch.setattr("fastseg.reading.ENGINE_BYTES", 512 * MEBIBYTE - 50_000)
+    monkeypatch.setattr("fastseg.streaming.reading.ENGINE_BYTES", 512 * MEBIBYTE - 50_000)
     for work in (
         lambda: segment_file("a.tif", "b.png", 2, options=FileOptions(memory="512MiB")),
         lambda: predict_file(

@@ -21,7 +21,7 @@ from fastseg.io import read_image, read_mask, zarr_store
 from fastseg.io.chunked import LabelPlan, Part, regions
 from fastseg.io.image import Legend
 from fastseg.io.opening import check_label_output, create_labels, open_image
-from fastseg.streaming import segment_file
+from fastseg.streaming.segment import segment_file
 
 LEGEND = Legend(np.arange(12, dtype=np.uint8).reshape(4, 3), True, {1: "nuclei"})
 VERSIONS = pytest.mark.parametrize(("zarr_format", "version"), [(2, "0.4"), (3, "0.5")])

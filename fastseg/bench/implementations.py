@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import backend_named
-from ..estimator import KMeans
+from ..estimators.kmeans import KMeans
 from ..kernels.backend import Array
 from ..pipeline import segment
 from ..pixels import as_pixels

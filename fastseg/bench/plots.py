@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..drawing import new_figure
+from ..pictures.drawing import new_figure
 from .roofline import Rate, Roofs
 from .suite import Measured, lines
 

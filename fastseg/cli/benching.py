@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..bench.cases import STAGES
 from ..bench.suite import Measured, bench, check_backends
 from ..bench.words import HEADS, cautions, cells, crossing_words, machine_lines, title, verdicts
-from ..drawing import require_matplotlib
 from ..io import atomic_write, check_output
+from ..pictures.drawing import require_matplotlib
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..comparison import Comparison, compare
-from ..drawing import check_plot
+from ..pictures.drawing import check_plot
 from ..progress import Clock
 from .source import Source
 from .study import Study

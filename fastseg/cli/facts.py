@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import __version__, available_backends
 from ..dispatch import choose_backend
-from ..file_options import FileOptions
 from ..io.opening import open_image
 from ..kernels.backend import Problem
 from ..pixels import as_pixels
 from ..progress import Callback, Progress
+from ..streaming.options import FileOptions
 from ..summary import summarize
 from .piecewise import reason_for_pieces
 from .source import Source

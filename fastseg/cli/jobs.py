@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..class_names import check_names
-from ..drawing import check_plot, save_figure
 from ..io import (
     Image,
     atomic_write,
@@ -24,6 +23,7 @@ from ..io.image import Legend
 from ..io.opening import check_label_output
 from ..io.pieces import belongs_beside, labels_beside
 from ..model import Model
+from ..pictures.drawing import check_plot, save_figure
 from ..progress import Callback, Clock
 from ..segmentation import Segmentation
 from .extras import Extras
@@ -189,8 +189,8 @@ def _counts(labels: NDArray[Any], model: Model, first: int) -> NDArray[Any]:
 
 def _draw(job: ImageJob, report_path: str | None, tree_path: str | None) -> dict[str, Figure]:
     """Make the drawings that are asked for, by the files they go to."""
-    from ..dendrogram_picture import dendrogram
-    from ..report_picture import report
+    from ..pictures.dendrogram import dendrogram
+    from ..pictures.report import report
 
     assert isinstance(job.model, Segmentation)
     result = replace(job.model, labels=job.labels, counts=job.counts)

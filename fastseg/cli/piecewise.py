@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..file_options import FileOptions
 from ..io import WRITERS, check_output
 from ..io.atomic import suffix_of
 from ..io.opening import (
@@ -21,6 +20,7 @@ from ..io.opening import (
 )
 from ..memory import ENGINE_BYTES, MEBIBYTE, VALUE_BYTES, map_large_blocks, memory_budget
 from ..progress import Callback, Clock
+from ..streaming.options import FileOptions
 from .extras import Extras
 from .job import Clusters, Job, clusters_as_dict, without_infinities
 from .starts import fitting_count, start_centers
@@ -116,7 +116,7 @@ def segment_in_pieces(
     **given: Any,
 ) -> Job:
     """Segment an image file piece by piece."""
-    from ..streaming import segment_file
+    from ..streaming.segment import segment_file
 
     clock = Clock()
     map_large_blocks()
@@ -161,7 +161,7 @@ def predict_in_pieces(
 ) -> Job:
     """Label an image file piece by piece."""
     from ..model import load_model
-    from ..streamed_predict import predict_file
+    from ..streaming.predict import predict_file
 
     clock = Clock()
     map_large_blocks()
@@ -231,7 +231,7 @@ def fit_many(
     **given: Any,
 ) -> FitJob:
     """Fit one model to many files, and save it."""
-    from ..streaming import fit_files
+    from ..streaming.segment import fit_files
     from .source import Source
 
     clock = Clock()

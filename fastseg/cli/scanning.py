@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..choosing_k import Scan, scan
-from ..drawing import check_plot
+from ..pictures.drawing import check_plot
 from ..progress import Clock
 from .source import Source
 from .starts import start_centers

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..counterpart import counterpart
+from ..estimators.counterpart import counterpart
 from ..io import StrPath, atomic_write
+from ..pictures.side_by_side import side_by_side
 from ..pipeline import segment
 from ..segmentation import Segmentation
-from ..side_by_side import side_by_side
 from .jobs import ImageJob
 from .source import Source
 

@@ -46,11 +46,6 @@ class Part:
     pages: tuple[int, int] | None = None
     channels: tuple[int, ...] | None = None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is chosen."""
-        return self == Part()
-
 
 class ChunkedImage:
     """An image that is read region by region. Formats derive from it and implement `read`.

@@ -21,6 +21,8 @@ _PIXELS_PER_TABLE = 2**22
 _MOST_WAITING = 2**18
 # Codes that are looked for at once: what that takes must not grow with the image.
 _AT_ONCE = 2**16
+# Of the table, that are searched for used colours by themselves.
+_PARTS = 32
 
 
 class ColorCounter(TableCounter):
@@ -74,26 +76,31 @@ class ColorCounter(TableCounter):
             array("int64", written=True),
         )
         words = self.tables[: self.n_used].view(np.uint64)
-        step = words.shape[1] // 32
+        step = words.shape[1] // _PARTS
+        listed = [each.taken() for each in (self.carries, self.singles)]
         free: list[tuple[Array, Array]] = []
         parts: list[tuple[Array, Array]] = []
 
-        def task(chunk: int) -> tuple[Array, Array]:
+        def task(part: int) -> tuple[Array, Array]:
             # New memory would cost more than the scan: buffers are handed on.
             try:
                 found = free.pop()
             except IndexError:
                 found = np.empty(8 * step, np.uint32), np.empty(8 * step, np.int64)
-            n = kernel(words, chunk * step, (chunk + 1) * step, *found)
+            n = kernel(words, part * step, (part + 1) * step, *found)
             used = found[0][:n].copy(), found[1][:n].copy()
             free.append(found)
+            for codes, counts in listed:
+                here = slice(*np.searchsorted(codes, (8 * step * part, 8 * step * (part + 1))))
+                used = _with(*used, codes[here], counts[here])
             return used
 
-        run_chunks(task, 32, self.n_threads, lambda _, used: parts.append(used))
+        run_chunks(task, _PARTS, self.n_threads, lambda _, used: parts.append(used))
+        # A large image lists most of its colours: that must not be held beside two copies.
+        listed.clear()
         codes = np.concatenate([part[0] for part in parts])
         counts = np.concatenate([part[1] for part in parts])
-        for listed in (self.carries, self.singles):
-            codes, counts = listed.added_to(codes, counts)
+        parts.clear()
         self.order = codes
         values = np.empty((len(codes), 3), np.uint8)
         for f in range(3):
@@ -159,11 +166,13 @@ class _Listed:
         self.codes, self.counts = _with(self.codes, self.counts, more, self.weight * times)
         self.waiting, self.n_waiting = [], 0
 
-    def added_to(self, codes: Array, counts: Array) -> tuple[Array, Array]:
-        """Ascending codes and their counts, those listed added."""
+    def taken(self) -> tuple[Array, Array]:
+        """Ascending codes and their counts, which are not held any more."""
         if self.waiting:
             self._sort()
-        return _with(codes, counts, self.codes, self.counts)
+        taken = self.codes, self.counts
+        self.codes, self.counts = taken[0][:0].copy(), taken[1][:0].copy()
+        return taken
 
 
 def _color_codes(colors: Array) -> Array:
