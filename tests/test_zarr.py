@@ -21,6 +21,7 @@ from fastseg.io import read_image, read_mask, zarr_store
 from fastseg.io.chunked import LabelPlan, Part, regions
 from fastseg.io.image import Legend
 from fastseg.io.opening import check_label_output, create_labels, open_image
+from fastseg.io.undisturbed import to_its_end
 from fastseg.streaming.segment import segment_file
 
 LEGEND = Legend(np.arange(12, dtype=np.uint8).reshape(4, 3), True, {1: "nuclei"})
@@ -545,7 +546,7 @@ def test_ctrl_c_comes_when_what_zarr_does_has_ended_or_has_not_begun(moment):
 
     def interrupted_after(moment):
         signal.setitimer(signal.ITIMER_REAL, moment)
-        zarr_store.to_its_end(work)
+        to_its_end(work)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -560,6 +561,6 @@ def test_ctrl_c_comes_when_what_zarr_does_has_ended_or_has_not_begun(moment):
 
 
 def test_what_zarr_raises_and_returns_comes_through():
-    assert zarr_store.to_its_end(lambda: 7) == 7
+    assert to_its_end(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        zarr_store.to_its_end(lambda: 1 // 0)
+        to_its_end(lambda: 1 // 0)

@@ -10,17 +10,15 @@ import json
 import math
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from .chunked import MissingCodec
 from .failures import words_of
 from .quiet import without
-
-T = TypeVar("T")
+from .undisturbed import to_its_end
 
 # One of them stands in the folder of every array or group.
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -85,42 +83,6 @@ def open_array(path: str) -> Any:
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
         return array
-
-
-def to_its_end(work: Callable[[], T]) -> T:
-    """Call what opens or creates by zarr; where Ctrl-C comes meanwhile, raise when it has ended.
-
-    zarr works in a thread of its own, and goes on there when the wait for it is interrupted: it
-    would put files into a folder that has been given up and removed. And the wait, in Python's
-    own locks, can end in another error then.
-    """
-    begun, working = threading.Lock(), threading.Lock()
-    found: list[T] = []
-    failed: list[BaseException] = []
-
-    def do() -> None:
-        if begun.acquire(blocking=False):
-            try:
-                found.append(work())
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                working.release()
-
-    working.acquire()
-    try:
-        threading.Thread(target=do, daemon=True).start()
-        # Python before 3.13 takes a thread for ended once Ctrl-C has come while it was joined.
-        with working:
-            pass
-    except BaseException:
-        if not begun.acquire(blocking=False):  # else it will not begin
-            with working:
-                pass
-        raise
-    if failed:
-        raise failed[0]
-    return found[0]
 
 
 def is_array(path: str) -> bool:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
+from .undisturbed import to_its_end
 from .zarr_chunks import ZarrPlace
-from .zarr_store import library, to_its_end
+from .zarr_store import library
 from .zarr_target import MARK, check_target, register
 
 COMPRESSIONS = ("zstd", "deflate", "none")

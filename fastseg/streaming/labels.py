@@ -17,6 +17,7 @@ from ..io.atomic import atomic_write, settle
 from ..io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from ..io.image import Legend
 from ..io.opening import create_labels, writes_regions
+from ..io.undisturbed import to_its_end
 from ..kernels.backend import Array, Backend
 from ..labelling import LabelsOf, choose_start_label, label_type, stored_type
 from ..memory import MEBIBYTE
@@ -139,7 +140,7 @@ class Output:
             self.model.palette(self.first_label), self.model.value_range, counts, self.first_label,
             os.path.basename(image.name), f"{size} pixels, {len(counts)} clusters",
         )  # fmt: skip
-        picture.save(file, format="PNG")
+        to_its_end(lambda: picture.save(file, format="PNG"))
         settle(file)
 
 

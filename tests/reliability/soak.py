@@ -25,6 +25,7 @@ from fastseg.cli import main as command_line
 from fastseg.memory import resident_memory
 
 N_THREADS = 2
+LEAST = 3  # rounds
 # What interrupted libraries have still under way ends within this time.
 PATIENCE = 10
 
@@ -193,7 +194,7 @@ def soak(seconds, folder):
     n_rounds = n_interrupts = 0
     began = time.monotonic()
     with open(folder / "samples.jsonl", "w") as samples:
-        while time.monotonic() < began + seconds:
+        while n_rounds < LEAST or time.monotonic() < began + seconds:
             numbers = list(range(len(works.all)))
             draws.shuffle(numbers)
             for number in numbers:

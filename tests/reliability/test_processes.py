@@ -116,6 +116,7 @@ def test_any_number_of_threads_does_mixed_work_at_once(tmp_path, times, figure):
         assert list(warnings.filters) == filters
         quarter = len(samples) // 4
         print(json.dumps({
+            "each": n,
             "seconds": took,
             "then": statistics.median(samples[quarter : 2 * quarter] or samples),
             "last": statistics.median(samples[3 * quarter :]),
@@ -130,9 +131,9 @@ def test_any_number_of_threads_does_mixed_work_at_once(tmp_path, times, figure):
     assert found["last"] < times(1.5, 1.02) * found["then"]
     figure(
         "mixed fits, segments, predictions and errors in 64 threads at once",
-        f"64 x 1,000 in {found['seconds'] / 60:.0f} minutes: every answer that of one thread;"
-        f" median memory {found['then']:.0f} MiB in the second quarter, {found['last']:.0f} MiB in"
-        " the last; no thread more",
+        f"64 x {found['each']:,} in {found['seconds'] / 60:.0f} minutes: every answer that of one"
+        f" thread; median memory {found['then']:.0f} MiB in the second quarter,"
+        f" {found['last']:.0f} MiB in the last; no thread more",
     )
 
 
@@ -307,9 +308,9 @@ CALLS = {
     "MiniBatchKMeans": "fastseg.MiniBatchKMeans(8, random_state=0, max_iter=20).fit(floats)",
     "k_means": "fastseg.k_means(floats, 60, random_state=0, n_init=1000)",
     "predict": "model.predict(floats)",
-    "segment_file": "fastseg.segment_file('photo.npy', 'labels.npy', 250, random_state=0,"
+    "segment_file": "fastseg.segment_file('large.npy', 'labels.npy', 250, random_state=0,"
     " n_init=1000, options=options)",
-    "predict_file": "fastseg.predict_file(small, 'photo.npy', 'labels.tif', options=options)",
+    "predict_file": "fastseg.predict_file(small, 'large.npy', 'labels.tif', options=options)",
 }
 
 
@@ -343,7 +344,7 @@ class TestCtrlC:
             floats = rng.random((1_000_000, 3), np.float32)
             photo = rng.integers(0, 256, (1500, 1000, 3), dtype=np.uint8)
             grey = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
-            np.save("photo.npy", floats.reshape(1000, 1000, 3))
+            np.save("large.npy", floats.reshape(1000, 1000, 3))
             model = fastseg.KMeans(8, random_state=0).fit(floats)
             small = fastseg.segment(floats[:10_000].reshape(100, 100, 3), 8, random_state=0)
             before = sorted(os.listdir())
