@@ -207,7 +207,7 @@ def test_a_model_that_cannot_be_saved_takes_the_labels_with_it(here, capsys, mon
     def fail(*args, **options):
         raise OSError(28, "No space left on device", "m.json")
 
-    monkeypatch.setattr("fastseg.model.Model.save", fail)
+    monkeypatch.setattr("fastseg.cli.jobs.model_text", fail)
     err = fails(capsys, 1, *SEGMENT, "--model", "m.json")
     assert "m.json: No space left on device" in err
 

@@ -61,8 +61,8 @@ class TestPoints:
     @pytest.mark.parametrize(
         ("file", "kernel", "n_threads", "shared"),
         [
-            ("accumulate.cu", "accumulate_int32", 128, 4 * 128),
-            ("accumulate.cu", "accumulate_float64", 128, 8 * 128),
+            ("accumulate.cu", "accumulate_int32_128", 128, 4 * 128),
+            ("accumulate.cu", "accumulate_float64_128", 128, 8 * 128),
             ("accumulate_many.cu", "accumulate_shared", 256, 4),
             ("accumulate_many.cu", "accumulate_owned", 256, 0),
         ],
@@ -73,7 +73,7 @@ class TestPoints:
         n_sums = far.centers.size + len(far.centers)
         n_pieces = -(-far.length // PIECE)
         many = ManyCenters(device, far.centers)
-        weights = NULL if kernel in ("accumulate_int32", "accumulate_shared") else far.weights
+        weights = NULL if kernel in ("accumulate_int32_128", "accumulate_shared") else far.weights
         rows = vast((n_pieces, n_sums + 1), np.float64)
         tickets = vast((n_pieces // 64 + 1,), np.uint32)
         sums = vast((n_pieces // 64 + 1, n_sums + 1), np.float64)
