@@ -197,13 +197,9 @@ def test_tol_is_relative_to_the_unweighted_variance(tol, weighted):
 # ------------------------------------------------------------------------- pictures
 
 
-@pytest.fixture(scope="module", params=["china.jpg", "flower.jpg"])
-def photograph(request):
-    return load_sample_image(request.param)
-
-
-@pytest.mark.parametrize("k", [4, 16])
-def test_photographs(photograph, k):
+@pytest.mark.parametrize(("name", "k"), [("china.jpg", 4), ("flower.jpg", 16)])
+def test_photographs(name, k):
+    photograph = load_sample_image(name)
     pixels = photograph.reshape(-1, 3)
     start = start_at(pixels, k, seed=k)
     assert_tie_free(pixels, start)
