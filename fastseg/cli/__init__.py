@@ -14,7 +14,7 @@ from typing import TextIO
 import click
 
 from .commands import Interrupted, cli
-from .printing import say
+from .printing import leave_standard_output, say, to_standard_output
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -39,7 +39,8 @@ def main(args: list[str] | None = None) -> int:
 def _run(args: list[str] | None) -> int:
     try:
         code = cli.main(args, prog_name="fastseg", standalone_mode=False)
-        sys.stdout.flush()
+        with to_standard_output():
+            sys.stdout.flush()
         return code if isinstance(code, int) else _DONE
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
@@ -47,8 +48,7 @@ def _run(args: list[str] | None) -> int:
     except (KeyboardInterrupt, Interrupted, click.Abort):
         return say("error", "interrupted", _INTERRUPTED)
     except BrokenPipeError:
-        # Who reads our output has gone; leave nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_standard_output()  # who reads it has gone
         return _FAILED
     except Exception as error:
         if os.environ.get("FASTSEG_DEBUG") == "1":

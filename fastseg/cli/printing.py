@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -27,20 +28,26 @@ def say(kind: str, words: str, code: int = 0) -> int:
     return code
 
 
+def leave_standard_output() -> None:
+    """Leave nothing to flush at exit where nobody reads, or nothing can be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextlib.contextmanager
-def _to_standard_output() -> Iterator[None]:
+def to_standard_output() -> Iterator[None]:
     """Say what could not be printed: a disk may have room for labels and none for what is told."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
+        leave_standard_output()
         raise OSError(
             f"standard output: cannot be written ({error.strerror}); the files of the run are whole"
         ) from error
 
 
-@_to_standard_output()
+@to_standard_output()
 def report(job: Job, as_json: bool, *more: str | None) -> None:
     """Print what a job did and which files it wrote."""
     _report_skipped(job.in_pieces.get("skipped", {}))
@@ -73,7 +80,7 @@ def _report_skipped(skipped: dict[str, int]) -> None:
         say("warning", f"{words}; {n_pixels:,} pixels were left out")
 
 
-@_to_standard_output()
+@to_standard_output()
 def report_fit(job: FitJob, as_json: bool) -> None:
     """Print what clusters were fitted to many files."""
     _report_skipped(job.model.skipped)
@@ -92,7 +99,7 @@ def report_fit(job: FitJob, as_json: bool) -> None:
     click.echo(f"written: {click.format_filename(job.model_path)}")
 
 
-@_to_standard_output()
+@to_standard_output()
 def print_table(
     job: Study[Any],
     as_json: bool,
@@ -108,7 +115,7 @@ def print_table(
     _print_around(lines(job), table(job))
 
 
-@_to_standard_output()
+@to_standard_output()
 def print_measured(
     measured: Measured,
     paths: list[str],
