@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX
 
 
 def test_a_disk_that_refuses_any_call_or_any_size(tmp_path, times, figure):
-    n_jobs, step = times((4, 9), (len(JOBS), 1))
+    n_jobs, step = times((3, 9), (len(JOBS), 1))
     counts = json.loads(program("failing.py", tmp_path, n_jobs, step))
     assert counts["calls"] > 2 * n_jobs
     assert counts["limits"] > 2 * n_jobs

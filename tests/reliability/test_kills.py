@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and signa
 
 
 def test_kill_at_any_moment_of_any_job(tmp_path, times, figure):
-    n_jobs, n_kills = times((4, 24), (len(JOBS), 1000))
+    n_jobs, n_kills = times((3, 18), (len(JOBS), 1000))
     counts = json.loads(program("killed.py", tmp_path, n_jobs, n_kills))
     assert counts["kills"] == n_kills
     assert counts["corrupt"] == 0
