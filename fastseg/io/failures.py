@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import warnings
 from collections.abc import Iterator
 
 from ..memory import MEBIBYTE, free_memory
+from .quiet import Quiet
 
 # Packages that warn of what they read all the same, or raise themselves.
-_WARNING = r"(PIL|nibabel|pydicom|zarr|numcodecs|tifffile|imagecodecs|rasterio|openslide|numpy)\b"
+_QUIET = Quiet(
+    module=r"(PIL|nibabel|pydicom|zarr|numcodecs|tifffile|imagecodecs|rasterio|openslide|numpy)\b"
+)
 _MOST_WORDS = 300
 # Bytes that are taken without a look at what is free, which is slow.
 _ALWAYS = 64 * MEBIBYTE
@@ -66,30 +67,3 @@ def check_memory(path: str, n_bytes: int, what: str, fix: str) -> None:
             f"{path}: {what} {n_bytes / MEBIBYTE:,.0f} MiB of memory, and {free / MEBIBYTE:,.0f}"
             f" MiB are free; {fix}"
         )
-
-
-class _Quiet:
-    """While entered, by any thread, warnings of the libraries that read are kept back."""
-
-    def __init__(self) -> None:
-        self._swap = threading.Lock()
-        self._readers = 0
-        self._rules: list[object] = []
-
-    def __enter__(self) -> None:
-        with self._swap:
-            self._readers += 1
-            if self._readers == 1:
-                before = list(warnings.filters)
-                warnings.filterwarnings("ignore", module=_WARNING)
-                self._rules = [rule for rule in warnings.filters if rule not in before]
-
-    def __exit__(self, *error: object) -> None:
-        with self._swap:
-            self._readers -= 1
-            if self._readers == 0:
-                filters: list[object] = warnings.filters  # type: ignore[assignment]
-                filters[:] = [rule for rule in filters if rule not in self._rules]
-
-
-_QUIET = _Quiet()
