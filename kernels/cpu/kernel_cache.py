@@ -18,23 +18,20 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core import config
-from numba.core.caching import (
-    InTreeCacheLocator,
-    NullCache,
-    UserProvidedCacheLocator,
-    UserWideCacheLocator,
-)
+from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+from numba.misc.appdirs import AppDirs
 
 _DIGEST_BYTES = 32
+_HERE = Path(__file__).parent
 
 
 def digest_of_sources() -> str | None:
     """Digest of the sources of all kernels, or None where they cannot be read."""
     digest = sha256()
     try:
-        files = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+        files = [path.read_bytes() for path in sorted(_HERE.glob("*.py"))]
     except OSError:
         return None
     for content in files:
@@ -63,7 +60,7 @@ class KernelCache(NullCache):
         """Compiled function for a signature, or None where there is none to be trusted."""
         target_context.refresh()
         name, identity = self._identified(sig, target_context.codegen())
-        for folder in _folders(self._function):
+        for folder in _folders():
             # Whatever is wrong with a file, what was to be in it can be compiled.
             with contextlib.suppress(Exception):
                 content = Path(folder, name).read_bytes()
@@ -78,7 +75,7 @@ class KernelCache(NullCache):
             return
         name, identity = self._identified(sig, data.codegen)
         content = dumps(data._reduce())
-        for folder in _folders(self._function):
+        for folder in _folders():
             with contextlib.suppress(OSError):
                 _write(os.path.join(folder, name), _digest(identity, content) + content)
                 return
@@ -94,24 +91,19 @@ class KernelCache(NullCache):
 
 def cache_folder() -> str | None:
     """Folder where compiled kernels are kept, or None where none can be written."""
-
-    def here() -> None: ...
-
-    return next((folder for folder in _folders(here) if _is_writable(folder)), None)
+    return next(filter(_is_writable, _folders()), None)
 
 
-def _folders(function: Any) -> Iterator[str]:
+def _folders() -> Iterator[str]:
     """Where a kernel may be: in the folder asked for; else beside the package, or at home."""
     if SOURCES is None:
         return  # nothing would show that they have changed
-    file = function.__code__.co_filename
-    if getattr(config, "CACHE_DIR", ""):
-        asked = UserProvidedCacheLocator(function, file).get_cache_path()
-        yield asked
-        if _is_writable(asked):
+    if asked := getattr(config, "CACHE_DIR", ""):
+        yield (folder := os.path.join(asked, "fastseg"))
+        if _is_writable(folder):
             return
-    yield InTreeCacheLocator(function, file).get_cache_path()
-    yield UserWideCacheLocator(function, file).get_cache_path()
+    yield str(_HERE / "__pycache__")
+    yield os.path.join(AppDirs(appname="numba", appauthor=False).user_cache_dir, "fastseg")
 
 
 @cache
