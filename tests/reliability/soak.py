@@ -26,7 +26,7 @@ import no_network
 import mixed_work
 
 from fastseg.cli import main as command_line
-from fastseg.memory import resident_memory
+from fastseg.memory import release_freed, resident_memory
 
 N_THREADS = 2
 LEAST = 2  # rounds
@@ -145,6 +145,12 @@ class Background:
             thread.join()
 
 
+def pass_over(what, otherwise=sys.unraisablehook):
+    """Ctrl-C is lost where it comes into a `__del__` of any library; all else is told."""
+    if what.exc_type is not KeyboardInterrupt:
+        otherwise(what)
+
+
 def wait_until(condition):
     end = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < end:
@@ -173,8 +179,9 @@ def in_a_child(works, number):
 
 
 def held(folder):
-    """What this process holds."""
+    """What this process holds, and does not give back when it is asked to."""
     gc.collect()
+    release_freed()
     tasks = Path("/proc/self/task")
     return {
         "mebibytes": resident_memory() / 2**20,
@@ -217,4 +224,5 @@ def soak(seconds, folder):
 
 
 if __name__ == "__main__":
+    sys.unraisablehook = pass_over
     soak(float(sys.argv[1]), Path(sys.argv[2]))
