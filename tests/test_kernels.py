@@ -25,9 +25,10 @@ SHAPES = [
     (270, 40, 9),
 ]
 # How features are unrolled does not depend on the type, nor how a type is loaded on the number
-# of features: on the CPU, where each pair takes seconds to compile, these stand for all.
+# of features, nor how labels of a type are written on either: on the CPU, where each of them takes
+# seconds to compile, these stand for all.
 TWO_OR_FIVE = {("uint8", 2), ("float64", 2), ("uint8", 5), ("float32", 5)}
-LABELLED = (3, 33)  # features, unrolled and not, with which labels of every type are written
+LABELLED = {("uint8", 3), ("int16", 3), ("uint16", 33), ("float32", 3), ("float64", 33)}
 
 
 def all_cases():
@@ -80,7 +81,7 @@ class TestAgainstReference:
         resident = backend.put(points, weights)
         expected, _ = reference.assign(points, centers)
         np.testing.assert_array_equal(resident.assign(centers), expected)
-        every = backend.name != "cpu" or d in LABELLED
+        every = backend.name != "cpu" or (dtype, d) in LABELLED
         for label_type in (np.uint8, np.uint16, np.int32) if every else (np.int32,):
             labels = np.empty(n, label_type)
             assert resident.assign(centers, labels=labels, first_label=1) is labels
