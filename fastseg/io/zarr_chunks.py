@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from .chunked import (
 from .failures import reading, words_of
 from .image import auto_axis
 from .ome_zarr import Multiscale, multiscales, own_attributes
-from .zarr_sizes import check_chunk
 from .zarr_store import (
     arrays_in,
     attributes_of,
@@ -39,6 +37,9 @@ from .zarr_store import (
 
 # What is written for the axis of channels in arrays whose axes have names.
 _CHANNELS = ("c", "channel", "channels", "band", "bands", "s", "sample", "samples")
+
+# Chunks of which one is stored are read by themselves.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,6 @@ class ZarrChunks(ChunkedImage):
             )
         self._array = array
         self._root = os.path.join(str(array.store.root), *filter(None, array.path.split("/")))
-        packed = array.shards is None and len(array.compressors) > 0
-        self._codec = type(array.compressors[-1]).__name__.lower() if packed else None
-        self._stored_bytes = dtype.itemsize
         self._channel = _channel_of(array, self._root, shape) if ome is None else ome.channel
         self._kept = _kept(shape, self._channel, drop=ome is not None)
         n_channels = 1 if self._channel is None else shape[self._channel]
@@ -168,6 +166,7 @@ class ZarrChunks(ChunkedImage):
         grid = tuple(shape[axis] for axis in self._kept)
         # Shards are read as a whole where they are not too large.
         self._chunks, shards = array.chunks, array.shards
+        self._stored = shards or self._chunks  # shapes of what is a file
         whole = shards is not None and math.prod(shards) * dtype.itemsize <= REGION_BYTES
         stored = shards if whole else self._chunks
         super().__init__(
@@ -208,7 +207,6 @@ class ZarrChunks(ChunkedImage):
             index[axis] = part
         with reading(self.name):
             try:
-                self._check_lengths(index)
                 values = self._values(index)
             except MemoryError:
                 raise
@@ -221,47 +219,68 @@ class ZarrChunks(ChunkedImage):
 
     def _values(self, index: Sequence[Any]) -> NDArray[Any]:
         """Values of slices of all axes, of the channels those wanted."""
-        if self._wanted is None or self._channel is None:
-            return np.asarray(self._array[tuple(index)])
-        distinct, order = np.unique(self._wanted, return_inverse=True)
-        chosen = (*index[: self._channel], distinct, *index[self._channel + 1 :])
-        return np.take(self._array.oindex[chosen], order, axis=self._channel)
+        wanted, at = self._wanted, self._channel
+        shape = [part.stop - part.start for part in index]
+        n_chunks = math.prod(
+            -(-part.stop // size) - part.start // size
+            for part, size in zip(index, self._stored, strict=True)
+        )
+        written = self._written(index)
+        # zarr takes as long for a chunk that nobody wrote as for another, and there may be many.
+        if written and (len(written) * _FEW > n_chunks or wanted is not None):
+            if wanted is None or at is None:
+                return np.asarray(self._array[tuple(index)])
+            distinct, order = np.unique(wanted, return_inverse=True)
+            chosen = (*index[:at], distinct, *index[at + 1 :])
+            return np.take(self._array.oindex[chosen], order, axis=at)
+        if wanted is not None and at is not None:
+            shape[at] = len(wanted)
+        values = np.full(shape, self._array.fill_value or 0, self._array.dtype)
+        for chunk in written:
+            inner = zip(chunk, index, strict=True)
+            place = tuple(slice(c.start - i.start, c.stop - i.start) for c, i in inner)
+            values[place] = self._array[chunk]
+        return values
 
-    def _key(self, first: Sequence[int]) -> str:
-        """Name of the chunk or shard in which an element lies."""
-        stored = self._array.shards or self._chunks
-        numbers = tuple(i // size for i, size in zip(first, stored, strict=True))
-        key: str = self._array.metadata.encode_chunk_key(numbers)
+    def _written(self, index: Sequence[Any]) -> list[Region]:
+        """Chunks or shards of slices, cut to them, that somebody has written."""
+        return [
+            chunk
+            for chunk in blocks_in(tuple(index), self._stored)
+            if _is_there(os.path.join(self._root, *self._key(chunk).split("/")))
+        ]
+
+    def _key(self, region: Region) -> str:
+        """Name of the chunk or shard in which a region begins."""
+        first = (part.start // size for part, size in zip(region, self._stored, strict=True))
+        key: str = self._array.metadata.encode_chunk_key(tuple(first))
         return key
-
-    def _check_lengths(self, index: Sequence[Any]) -> None:
-        """Refuse chunks that are cut off or unpack to more than they may."""
-        if self._codec is None:
-            return
-        n_bytes = math.prod(self._chunks) * self._stored_bytes
-        for chunk in blocks_in(tuple(index), self._chunks):
-            file = os.path.join(self._root, *self._key([p.start for p in chunk]).split("/"))
-            with contextlib.suppress(FileNotFoundError), open(file, "rb") as stored:
-                check_chunk(stored, self._codec, n_bytes)
 
     def _damaged(self, index: Sequence[Any], error: Exception) -> Exception:
         """Error that names the first chunk of slices that cannot be decoded."""
-        for chunk in blocks_in(tuple(index), self._chunks):
-            first = tuple(part.start for part in chunk)
-            try:
-                self._check_lengths(tuple(slice(i, i + 1) for i in first))
-                self._array[tuple(slice(i, i + 1) for i in first)]
-            except Exception as reason:
-                error = reason
-                break
-        else:
-            return OSError(f"{self.name}: cannot be read ({error})")
-        key = self._key(first)
-        kind = "shard" if self._array.shards else "chunk"
-        return DamagedBlock(
-            f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be read"
-            f" ({words_of(error)}); get a fresh copy"
-        )
+        for written in self._written(index):
+            for chunk in blocks_in(written, self._chunks):
+                first = tuple(part.start for part in chunk)
+                try:
+                    self._array[tuple(slice(i, i + 1) for i in first)]
+                except Exception as reason:
+                    kind = "shard" if self._array.shards else "chunk"
+                    return DamagedBlock(
+                        f"{self.name}: the {kind} {self._key(chunk)}, at {list(first)} of the"
+                        f" array, cannot be read ({words_of(reason)}); get a fresh copy"
+                    )
+        return OSError(f"{self.name}: cannot be read ({error})")
+
+
+def _is_there(file: str) -> bool:
+    """Whether there is a file, or what cannot be looked at."""
+    try:
+        os.stat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # whoever reads it says what is wrong
+    return True
 
 
 def _channel_of(array: Any, root: str, shape: tuple[int, ...]) -> int | None:

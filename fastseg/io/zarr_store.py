@@ -82,7 +82,9 @@ def open_array(path: str) -> Any:
                 raise ValueError("its sizes are absurd")
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
-        return array
+        from .zarr_bounded import bounded
+
+        return bounded(array)
 
 
 def is_array(path: str) -> bool:
