@@ -21,7 +21,7 @@ from .zarr_sizes import unpacked
 
 def bounded(array: Any) -> Any:
     """The same array, read with a look at what each codec unpacks."""
-    metadata, inner = array.metadata, array.async_array
+    metadata = array.metadata
     if metadata.zarr_format == 2:
         n_bytes = math.prod(metadata.chunks) * np.dtype(array.dtype).itemsize
         filters = metadata.filters or ()
@@ -33,7 +33,7 @@ def bounded(array: Any) -> Any:
     else:
         codecs = _bounded(metadata.codecs, metadata.chunk_grid.chunk_shape, array.dtype)
         metadata = replace(metadata, codecs=codecs)
-    return zarr.Array(type(inner)(metadata, inner.store_path, inner.config))
+    return zarr.Array(zarr.AsyncArray(metadata, array.store_path))
 
 
 def _bounded(codecs: Iterable[Any], shape: tuple[int, ...], dtype: Any) -> list[Any]:
