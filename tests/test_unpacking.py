@@ -39,7 +39,8 @@ def made(path, values=VALUES, **options):
 
 
 def found(chunk, codec, n_bytes=10_000, is_exact=True):
-    return unpacked(None, {"id": codec}, memoryview(chunk), n_bytes, is_exact)
+    unpack = unpacked(None, {"id": codec}, memoryview(chunk), n_bytes, is_exact)
+    return None if unpack is None else unpack()
 
 
 class TestZarr:

@@ -72,8 +72,8 @@ class _Codec(Codec):  # type: ignore[misc]
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         config = {**self._inner.get_config(), "id": self._inner.codec_id}
-        found = unpacked(self._inner, config, _bytes_of(buf), *self._most)
-        return self._inner.decode(buf) if found is None else found
+        unpack = unpacked(self._inner, config, _bytes_of(buf), *self._most)
+        return self._inner.decode(buf) if unpack is None else unpack()
 
     def get_config(self) -> Any:
         return self._inner.get_config()
@@ -100,11 +100,9 @@ class _BytesCodec(BytesBytesCodec):
 
     async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
         data = _bytes_of(chunk_bytes.as_numpy_array())
-        found = await asyncio.to_thread(
-            unpacked, self.inner, _config(self.inner), data, self.n_bytes, self.is_exact
-        )
-        if found is not None:
-            return chunk_spec.prototype.buffer.from_bytes(found)
+        unpack = unpacked(self.inner, _config(self.inner), data, self.n_bytes, self.is_exact)
+        if unpack is not None:
+            return chunk_spec.prototype.buffer.from_bytes(await asyncio.to_thread(unpack))
         (decoded,) = await self.inner.decode([(chunk_bytes, chunk_spec)])
         return decoded
 

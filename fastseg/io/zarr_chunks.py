@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,7 @@ from .zarr_store import (
     arrays_in,
     attributes_of,
     check_folder,
+    files_in,
     is_array,
     is_zarr,
     library,
@@ -38,8 +41,11 @@ from .zarr_store import (
 # What is written for the axis of channels in arrays whose axes have names.
 _CHANNELS = ("c", "channel", "channels", "band", "bands", "s", "sample", "samples")
 
-# Chunks of which one is stored are read by themselves.
+# Where no more than one chunk in so many is stored, they are read one by one.
 _FEW = 8
+# Files of an array that are listed, for there may be far more chunks that nobody wrote.
+_MANY = 4096
+_NUMBERS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,7 @@ class ZarrChunks(ChunkedImage):
         # Shards are read as a whole where they are not too large.
         self._chunks, shards = array.chunks, array.shards
         self._stored = shards or self._chunks  # shapes of what is a file
+        self._few = self._all_written()
         whole = shards is not None and math.prod(shards) * dtype.itemsize <= REGION_BYTES
         stored = shards if whole else self._chunks
         super().__init__(
@@ -221,13 +228,11 @@ class ZarrChunks(ChunkedImage):
         """Values of slices of all axes, of the channels those wanted."""
         wanted, at = self._wanted, self._channel
         shape = [part.stop - part.start for part in index]
-        n_chunks = math.prod(
-            -(-part.stop // size) - part.start // size
-            for part, size in zip(index, self._stored, strict=True)
-        )
         written = self._written(index)
         # zarr takes as long for a chunk that nobody wrote as for another, and there may be many.
-        if written and (len(written) * _FEW > n_chunks or wanted is not None):
+        if written is None or (
+            written and (len(written) * _FEW > self._n_chunks(index) or wanted is not None)
+        ):
             if wanted is None or at is None:
                 return np.asarray(self._array[tuple(index)])
             distinct, order = np.unique(wanted, return_inverse=True)
@@ -242,45 +247,57 @@ class ZarrChunks(ChunkedImage):
             values[place] = self._array[chunk]
         return values
 
-    def _written(self, index: Sequence[Any]) -> list[Region]:
-        """Chunks or shards of slices, cut to them, that somebody has written."""
-        return [
-            chunk
-            for chunk in blocks_in(tuple(index), self._stored)
-            if _is_there(os.path.join(self._root, *self._key(chunk).split("/")))
-        ]
+    def _n_chunks(self, index: Sequence[Any]) -> int:
+        """Chunks or shards that slices touch."""
+        pairs = zip(index, self._stored, strict=True)
+        return math.prod(-(-part.stop // size) - part.start // size for part, size in pairs)
 
-    def _key(self, region: Region) -> str:
-        """Name of the chunk or shard in which a region begins."""
-        first = (part.start // size for part, size in zip(region, self._stored, strict=True))
-        key: str = self._array.metadata.encode_chunk_key(tuple(first))
-        return key
+    def _written(self, index: Sequence[Any]) -> list[Region] | None:
+        """Chunks or shards of slices, cut to them, that are files; None where those are many."""
+        region, size, few = tuple(index), self._stored, self._few
+        if few is None:
+            return None
+        if self._n_chunks(index) <= len(few):
+            return [chunk for chunk in blocks_in(region, size) if self._numbers(chunk) in few]
+        chunks = (
+            tuple(
+                slice(max(i * n, part.start), min((i + 1) * n, part.stop))
+                for i, n, part in zip(numbers, size, region, strict=True)
+            )
+            for numbers in few
+        )
+        return [chunk for chunk in chunks if all(part.start < part.stop for part in chunk)]
+
+    def _numbers(self, region: Region) -> tuple[int, ...]:
+        """Numbers of the chunk or shard in which a region begins."""
+        pairs = zip(region, self._stored, strict=True)
+        return tuple(part.start // size for part, size in pairs)
+
+    def _all_written(self) -> dict[tuple[int, ...], None] | None:
+        """Numbers, in order, of chunks or shards that are files; None for many files."""
+        n_axes, key = len(self._stored), self._array.metadata.encode_chunk_key
+        names = set(itertools.islice(files_in(self._root, n_axes + 1), _MANY))
+        if len(names) == _MANY:
+            return None
+        found = (tuple(map(int, _NUMBERS.findall(name))) for name in names)
+        return dict.fromkeys(sorted(n for n in found if len(n) == n_axes and key(n) in names))
 
     def _damaged(self, index: Sequence[Any], error: Exception) -> Exception:
         """Error that names the first chunk of slices that cannot be decoded."""
-        for written in self._written(index):
-            for chunk in blocks_in(written, self._chunks):
+        written = self._written(index)
+        for region in blocks_in(tuple(index), self._stored) if written is None else written:
+            for chunk in blocks_in(region, self._chunks):
                 first = tuple(part.start for part in chunk)
                 try:
                     self._array[tuple(slice(i, i + 1) for i in first)]
                 except Exception as reason:
                     kind = "shard" if self._array.shards else "chunk"
+                    key = self._array.metadata.encode_chunk_key(self._numbers(chunk))
                     return DamagedBlock(
-                        f"{self.name}: the {kind} {self._key(chunk)}, at {list(first)} of the"
-                        f" array, cannot be read ({words_of(reason)}); get a fresh copy"
+                        f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be"
+                        f" read ({words_of(reason)}); get a fresh copy"
                     )
         return OSError(f"{self.name}: cannot be read ({error})")
-
-
-def _is_there(file: str) -> bool:
-    """Whether there is a file, or what cannot be looked at."""
-    try:
-        os.stat(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True  # whoever reads it says what is wrong
-    return True
 
 
 def _channel_of(array: Any, root: str, shape: tuple[int, ...]) -> int | None:

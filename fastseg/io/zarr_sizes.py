@@ -10,6 +10,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,8 @@ _PIECE = 2**14
 
 def unpacked(
     codec: Any, config: Mapping[str, Any], data: memoryview, n_bytes: int, is_exact: bool
-) -> Any | None:
-    """Bytes of a chunk, or None for a codec that takes no more memory than was looked at here.
+) -> Callable[[], Any] | None:
+    """What unpacks a chunk, or None where its codec takes no more memory than was looked at here.
 
     ``config`` names the codec by its ``id``, as numcodecs does. ``n_bytes`` is what it
     unpacks to, or where ``is_exact`` is not set about what it does, as filters come after it.
@@ -64,12 +65,12 @@ def unpacked(
     elif name == "zstd":
         content = _zstd_content(data)
         if content is None and is_exact:
-            return _zstd_of_size(data, n_bytes)
+            return partial(_zstd_of_size, data, n_bytes)
     elif name in _STREAMS:
-        return _inflated(data, _inflater(config), most)
+        return partial(_inflated, data, _inflater(config), most)
     elif _FILL.fullmatch(name):
         # One byte more, as some say nothing of what they leave.
-        return codec.decode(data, out=np.empty(most + 1, np.uint8))
+        return lambda: codec.decode(data, out=np.empty(most + 1, np.uint8))
     elif _PICTURES.match(name):
         check_inner(bytes(data), most)
     if content is None:

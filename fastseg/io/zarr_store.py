@@ -126,6 +126,17 @@ def arrays_in(path: str) -> list[str]:
     return [e.name for e in inner if e.is_dir() and is_zarr(e.path) and is_array(e.path)]
 
 
+def files_in(folder: str, depth: int) -> Iterator[str]:
+    """Files of a folder and of those in it that may hold chunks, with a slash between names."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if depth and (entry.name == "c" or entry.name.isdigit()) and entry.is_dir():
+                for name in files_in(entry.path, depth - 1):
+                    yield f"{entry.name}/{name}"
+            else:
+                yield entry.name
+
+
 def _register_codecs(path: str) -> None:
     """Make imagecodecs known where the array's metadata name one of its codecs."""
     metadata = read_json(os.path.join(path, ".zarray"))

@@ -207,6 +207,8 @@ def claims(folder):
         zarr_of(folder / f"many{version}.zarr", version, (SIDE, SIDE), (1000, 1000))
         zarr_of(folder / f"one{version}.zarr", version, (SIDE, SIDE), (SIDE, SIDE))
         zarr_of(folder / f"chunk{version}.zarr", version, (100, 100), (SIDE, SIDE))
+        zarr_of(folder / f"tiny{version}.zarr", version, (4000, 4000), (1, 1))
+        zarr.open_array(folder / f"tiny{version}.zarr")[2000, 3000] = 1
         write_ome(folder / f"ome{version}.zarr", version, np.zeros((1, 1, 1, 9, 9), np.uint8), 1)
         name = folder / f"ome{version}.zarr" / "0" / (".zarray" if version == 2 else "zarr.json")
         name.write_text(name.read_text().replace("9,\n", f"{SIDE},\n").replace("9\n", f"{SIDE}\n"))
@@ -391,7 +393,9 @@ def tried(tmp_path_factory):
 
 
 # What is large in them is nothing that is read, and the picture is there.
-ANSWERED = {"unpacking/a.png", "claims/chunk2.zarr", "claims/chunk3.zarr"}
+ANSWERED = {"unpacking/a.png"} | {
+    f"claims/{name}.zarr" for name in ("chunk2", "chunk3", "tiny2", "tiny3")
+}
 WHAT = {
     claims: "small files that claim to be huge",
     unpacking: "files that unpack to 128 MiB",
