@@ -222,6 +222,14 @@ class TestZarr:
         file.write_text(json.dumps(told))
         refused(tmp_path / "a.zarr", "leads out of the image")
 
+    def test_an_image_of_thousands_of_sizes(self, tmp_path):
+        write_ome(tmp_path / "a.zarr", 2, np.zeros((1, 1, 1, 9, 9), np.uint8), 1)
+        file = tmp_path / "a.zarr" / ".zattrs"
+        told = json.loads(file.read_text())
+        told["multiscales"][0]["datasets"] *= 3000
+        file.write_text(json.dumps(told))
+        refused(tmp_path / "a.zarr", "OME-Zarr metadata is damaged (3,000 datasets)")
+
 
 @pytest.mark.parametrize(
     "source",
