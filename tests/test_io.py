@@ -220,9 +220,13 @@ def test_tiff_where_zero_is_white_is_inverted(tmp_path, array):
 @pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("CMYK", "tif"), ("YCbCr", "tif")])
 def test_other_colours_become_rgb_and_it_is_said(tmp_path, mode, suffix):
     path = save(tmp_path / f"a.{suffix}", RGB, mode)
-    image = read_image(path)
     with pillow.open(path) as picture:
-        np.testing.assert_array_equal(image.pixels, np.asarray(picture.convert("RGB")))
+        try:
+            expected = np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            pytest.skip(f"this version of Pillow cannot read what it writes: {error}")
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, expected)
     assert image.notes == (f"The {mode} colours were converted to RGB.",)
 
 

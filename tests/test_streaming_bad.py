@@ -350,10 +350,11 @@ def test_kill_leaves_the_old_output_and_the_next_run_cleans_up(here):
 
 
 def test_what_others_are_writing_is_left_alone(here):
-    name = f".a.npy.{_machine()}-{os.getppid()}-01234567.part"
-    other = ".a.npy.00000000-99999999-01234567.part"  # of another machine on a shared disk
-    ended = f".a.npy.{_machine()}-99999999-01234567.part"
-    before = f".a.npy.{_machine()}-{os.getpid()}-01234567.part"  # of a container, started again
+    name = f".a.npy.{_machine()}-{os.getppid()}-0123456789abcdef.part"
+    other = ".a.npy.00000000-99999999-0123456789abcdef.part"  # of another machine on a shared disk
+    ended = f".a.npy.{_machine()}-99999999-0123456789abcdef.part"
+    # Of a container, started again.
+    before = f".a.npy.{_machine()}-{os.getpid()}-0123456789abcdef.part"
     for file in (name, other, ended, before):
         (here / file).write_bytes(b"half")
     with atomic_write("a.npy") as file:
@@ -395,7 +396,7 @@ def test_a_folder_stays_as_it_was_when_something_goes_wrong(here, error):
 
 
 def test_a_folder_that_was_moved_away_by_a_killed_run_comes_back(here):
-    moved = here / f".a.zarr.{_machine()}-99999999-01234567.old.part"
+    moved = here / f".a.zarr.{_machine()}-99999999-0123456789abcdef.old.part"
     moved.mkdir()
     (moved / "file").write_bytes(b"old")
     with pytest.raises(OSError, match="later"):

@@ -14,7 +14,7 @@ from .. import __version__
 from ..io import check_output
 from ..io.atomic import make_folder
 from . import options, values
-from .printing import json_line, print_measured, print_table, report, report_fit, say
+from .printing import json_line, print_lines, print_measured, print_table, report, report_fit, say
 
 if TYPE_CHECKING:
     from .extras import Extras
@@ -275,8 +275,7 @@ def info(
     else:
         with _bar() as bar:
             facts = facts_.describe(Source(input_, max_pixels=max_pixels), bar)
-    for line in [json_line(facts)] if as_json else fact_lines(facts):
-        click.echo(line)
+    print_lines([json_line(facts)] if as_json else fact_lines(facts))
 
 
 def _calibrate() -> None:
@@ -339,6 +338,5 @@ def demo(folder: str, n_clusters: int | str | None, overwrite: bool) -> None:
             os.rmdir(folder)  # if nothing is in it
         raise
     report(job, False, drawing)
-    click.echo("\nThe same job in scikit-learn, both from the same starting centres:")
-    for line in showcase.compare(job):
-        click.echo(f"  {line}")
+    print_lines(["\nThe same job in scikit-learn, both from the same starting centres:"])
+    print_lines(f"  {line}" for line in showcase.compare(job))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -128,6 +128,13 @@ def print_measured(
         click.echo(json_line({**measured.as_dict(), "files": paths}))
         return
     _print_around(lines(measured, paths), table(measured))
+
+
+@to_standard_output()
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        click.echo(line)
 
 
 def _print_around(lines: tuple[list[str], list[str]], table: Table) -> None:

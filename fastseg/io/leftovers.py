@@ -13,16 +13,14 @@ import zlib
 # What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
 LEFTOVER = ".part"
 _KEPT = 80
-# By this process: in a container that is started again, the one before had the same number.
-_made: set[str] = set()
+# Begins what is random: in a container that is started again, the one before had the same number.
+_PROCESS = secrets.token_hex(4)
 
 
 def temporary_name(folder: str, name: str) -> str:
     """Hidden name of bounded length: long names of outputs are near the limit already."""
-    own = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
-    hidden = f".{name[:_KEPT]}.{own}{LEFTOVER}"
-    _made.add(hidden)
-    return os.path.join(folder, hidden)
+    own = f"{_machine()}-{os.getpid()}-{_PROCESS}{secrets.token_hex(4)}"
+    return os.path.join(folder, f".{name[:_KEPT]}.{own}{LEFTOVER}")
 
 
 def _machine() -> str:
@@ -36,17 +34,17 @@ def remove_leftovers(folder: str, name: str) -> None:
     A process of that number may be another one by now: its leftovers stay till the next run.
     """
     pattern = re.compile(
-        re.escape(f".{name[:_KEPT]}.{_machine()}-") + r"(\d+)-[0-9a-f]{8}(\.old)?\.part"
+        re.escape(f".{name[:_KEPT]}.{_machine()}-")
+        + r"(\d+)-([0-9a-f]{8})[0-9a-f]{8}(\.old)?\.part"
     )
     with contextlib.suppress(OSError):
         for entry in os.listdir(folder):
             found = pattern.fullmatch(entry)
-            begun = entry.replace(".old.part", LEFTOVER)
-            if found is None or begun in _made or _is_other_running(int(found[1])):
+            if found is None or _is_written(int(found[1]), found[2]):
                 continue
             left = os.path.join(folder, entry)
             # What was moved away is the old folder: it comes back where no new one came.
-            if found[2] and not os.path.lexists(os.path.join(folder, name)):
+            if found[3] and not os.path.lexists(os.path.join(folder, name)):
                 os.rename(left, os.path.join(folder, name))
             elif os.path.isdir(left):
                 shutil.rmtree(left, ignore_errors=True)
@@ -54,9 +52,10 @@ def remove_leftovers(folder: str, name: str) -> None:
                 os.unlink(left)
 
 
-def _is_other_running(process: int) -> bool:
+def _is_written(process: int, begin: str) -> bool:
+    """Whether a process that runs may be writing it; this one knows what is its own."""
     if process == os.getpid():
-        return False
+        return begin == _PROCESS
     if os.name == "nt":  # os.kill would end it
         return _runs_on_windows(process)
     try:

@@ -7,7 +7,6 @@ import itertools
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_write
 from .chunked import REGION_BYTES, LabelPlan, Region, shape_of
+from .threads import Threads
 from .tiff_tags import ASCII, CLASSIC_BYTES, LONG, SHORT, Directories, Tag
 
 _SIDE = 512
@@ -186,21 +186,19 @@ class TiffWriter:
             height, width = levels[-1].shape
             levels.append(_Page((-(-height // 2), -(-width // 2)), self._tile, self._code))
         total, done = _n_tiles(levels[1:]), 0
-        executor = ThreadPoolExecutor(n_threads, thread_name_prefix="fastseg-pyramid")
-        try:
+        with Threads(n_threads) as threads:
             for finer, coarser in itertools.pairwise(levels):
                 for down in range(coarser.counts[0]):
                     # A row at a time: the finer tiles are read here, and halved by the threads.
-                    tiles = [
-                        self._children(finer, down, right) for right in range(coarser.counts[1])
+                    halving = [
+                        threads.begin(self._halved, self._children(finer, down, right))
+                        for right in range(coarser.counts[1])
                     ]
-                    for right, data in enumerate(executor.map(self._halved, tiles)):
-                        self._append(coarser, down, right, data)
+                    for right, task in enumerate(halving):
+                        self._append(coarser, down, right, task.result())
                     done += coarser.counts[1]
                     if tick is not None:
                         tick(done, total)
-        finally:
-            executor.shutdown(cancel_futures=True)
         return levels[1:]
 
     def _children(self, finer: _Page, down: int, right: int) -> list[list[Bytes]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from .threads import Task
 
 T = TypeVar("T")
 
@@ -16,30 +17,8 @@ def to_its_end(work: Callable[[], T]) -> T:
     would put files into a folder that has been given up and removed. And the wait, in Python's
     own locks, can end in another error then. Pillow loses memory where it encodes.
     """
-    begun, working = threading.Lock(), threading.Lock()
-    found: list[T] = []
-    failed: list[BaseException] = []
-
-    def do() -> None:
-        if begun.acquire(blocking=False):
-            try:
-                found.append(work())
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                working.release()
-
-    working.acquire()
+    task = Task(work)
     try:
-        threading.Thread(target=do, daemon=True).start()
-        # Python before 3.13 takes a thread for ended once Ctrl-C has come while it was joined.
-        with working:
-            pass
-    except BaseException:
-        if not begun.acquire(blocking=False):  # else it will not begin
-            with working:
-                pass
-        raise
-    if failed:
-        raise failed[0]
-    return found[0]
+        return task.in_a_thread().result()
+    finally:
+        task.finish()

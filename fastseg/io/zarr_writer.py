@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
+from .threads import Threads
 from .undisturbed import to_its_end
 from .zarr_chunks import ZarrPlace
 from .zarr_store import library
@@ -262,17 +262,13 @@ class ZarrWriter:
         """See `LabelWriter.finish`: the smaller sizes."""
         steps = self.smaller()
         total, done = sum(len(each) for each in steps), 0
-        executor = ThreadPoolExecutor(n_threads, thread_name_prefix="fastseg-pyramid")
-        try:
+        with Threads(n_threads) as threads:
             for level, parts in enumerate(steps):
-                waiting = [executor.submit(self.shrink, level, part) for part in parts]
-                for future in waiting:
-                    future.result()
+                for task in [threads.begin(self.shrink, level, part) for part in parts]:
+                    task.result()
                     done += 1
                     if tick is not None:
                         tick(done, total)
-        finally:
-            executor.shutdown(cancel_futures=True)
 
     @property
     def folder(self) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..io.threads import Threads
 from ..kernels.backend import Array, Backend, Counter, Farthest, FloatArray, Partials, Points, Tick
 from ..memory import release_freed
 from ..progress import Progress
@@ -142,13 +142,13 @@ class Sample:
 
 
 def count_stream(
-    reading: Reading, pool: ThreadPoolExecutor, backend: Backend, progress: Progress
+    reading: Reading, threads: Threads, backend: Backend, progress: Progress
 ) -> Counted:
     """One pass that counts the distinct values, or gives a sample where they are too many."""
     counter = backend.counter(reading.dtype, reading.n_channels, n_threads=reading.n_threads)
     sample = Sample(START_SAMPLE, np.random.default_rng(0)) if counter.may_give_up else None
     moments = Moments(reading.n_channels)
-    for chunk in reading.chunks(pool, progress, "count"):
+    for chunk in reading.chunks(threads, progress, "count"):
         values = chunk.pixels.values
         if not counter.full:
             counter.add(values)
@@ -166,14 +166,14 @@ def count_stream(
 
 def sample_stream(
     reading: Reading,
-    pool: ThreadPoolExecutor,
+    threads: Threads,
     size: int,
     generator: np.random.Generator,
     progress: Progress,
 ) -> Counted:
     """One pass that draws a sample of the pixels that take part."""
     sample, moments = Sample(size, generator), Moments(reading.n_channels)
-    for chunk in reading.chunks(pool, progress, "sample"):
+    for chunk in reading.chunks(threads, progress, "sample"):
         sample.add(chunk.pixels.values)
         moments.add(chunk.pixels.values)
     return Counted(sample.values(), None, None, moments, reading.n_left_out)
@@ -189,7 +189,7 @@ class StreamedPoints:
     def __init__(
         self,
         reading: Reading,
-        pool: ThreadPoolExecutor,
+        threads: Threads,
         backend: Backend,
         forward: Callable[[Array], Array],
         n_points: int,
@@ -198,7 +198,7 @@ class StreamedPoints:
         self.n_points = n_points
         self.n_features = reading.n_channels
         self.n_passes = 0
-        self._reading, self._pool, self._backend = reading, pool, backend
+        self._reading, self._threads, self._backend = reading, threads, backend
         self._forward, self._progress = forward, progress
 
     def parts(self) -> Iterator[Points]:
@@ -209,7 +209,7 @@ class StreamedPoints:
         """Stored values and points of each region, in one pass over the images."""
         self.n_passes += 1
         info = {"pass": self.n_passes}
-        for chunk in self._reading.chunks(self._pool, self._progress, "pass", info=info):
+        for chunk in self._reading.chunks(self._threads, self._progress, "pass", info=info):
             values = chunk.pixels.values
             if len(values):
                 n_threads = self._reading.n_threads

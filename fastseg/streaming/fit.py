@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..color import ColorSpace
 from ..fitting import Fitted, Task, fit_clusters
 from ..fitting_in_parts import Known, draw_from_sample, fit_in_parts
 from ..foreground import check_counted, foreground_of
+from ..io.threads import Threads
 from ..kernels.backend import Array, Backend, Counter, FloatArray
 from ..memory import MEBIBYTE, VALUE_BYTES
 from ..progress import Clock, Progress
@@ -45,7 +45,7 @@ class StreamFit:
 def fit_stream(
     task: Task,
     reading: Reading,
-    pool: ThreadPoolExecutor,
+    threads: Threads,
     *,
     backend: Backend,
     sample: int | None,
@@ -61,17 +61,17 @@ def fit_stream(
         each = _bytes_each(task, reading) + 2 * (8 + reading.n_channels * reading.dtype.itemsize)
         _check_room(f"sample={sample}: {n:,} pixels are drawn", n, each, reading, "draw fewer")
         generator = _generator(task)
-        drawn = sample_stream(reading, pool, sample, generator, progress)
+        drawn = sample_stream(reading, threads, sample, generator, progress)
         _check_kept(drawn, reading)
         clock.stop("sample")
         return _of_sample(task, drawn, reading, foreground, how, progress, clock)
-    counted = count_stream(reading, pool, backend, progress)
+    counted = count_stream(reading, threads, backend, progress)
     _check_kept(counted, reading)
     clock.stop("count")
     if counted.weights is not None:
         return _of_counts(task, counted, reading, foreground, how, progress, clock)
     check_counted(foreground, False)
-    fitted, n_passes = _in_passes(task, counted, reading, pool, backend, progress, clock)
+    fitted, n_passes = _in_passes(task, counted, reading, threads, backend, progress, clock)
     return StreamFit(fitted, None, None, counted.n_left_out, 1 + n_passes)
 
 
@@ -163,7 +163,7 @@ def _in_passes(
     task: Task,
     counted: Counted,
     reading: Reading,
-    pool: ThreadPoolExecutor,
+    threads: Threads,
     backend: Backend,
     progress: Progress,
     clock: Clock,
@@ -181,7 +181,7 @@ def _in_passes(
         def forward(stored: Array) -> Array:
             return space.forward(reading.in_units(stored))
 
-        points.append(StreamedPoints(reading, pool, backend, forward, scaled.n, progress))
+        points.append(StreamedPoints(reading, threads, backend, forward, scaled.n, progress))
         return points[0]
 
     fitted = fit_in_parts(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ from ..io.atomic import atomic_write, settle
 from ..io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from ..io.image import Legend
 from ..io.opening import create_labels, writes_regions
+from ..io.threads import Task, Threads
 from ..io.undisturbed import to_its_end
 from ..kernels.backend import Array, Backend
 from ..labelling import LabelsOf, choose_start_label, label_type, stored_type
@@ -26,7 +26,7 @@ from ..model_file import model_text
 from ..progress import Progress
 from .options import FileOptions
 from .preview import Preview
-from .reading import Chunk, Reading, wait_for
+from .reading import Chunk, Reading
 
 
 class _Tally:
@@ -92,7 +92,7 @@ class Output:
     def write(
         self,
         reading: Reading,
-        pool: ThreadPoolExecutor,
+        threads: Threads,
         labels_of: LabelsOf,
         progress: Progress,
         *,
@@ -121,7 +121,9 @@ class Output:
             writer = stack.enter_context(
                 create_labels(self.path, plan, overwrite=options.overwrite)
             )
-            _Pass(writer, labels_of, first, plan.dtype, tally, preview).run(reading, pool, progress)
+            _Pass(writer, labels_of, first, plan.dtype, tally, preview).run(
+                reading, threads, progress
+            )
             writer.finish(progress.tick("pyramid"), reading.n_threads)
             if tally is not None:
                 counts = tally.counts(first)
@@ -155,19 +157,21 @@ class _Pass:
     tally: _Tally | None
     preview: Preview | None
 
-    def run(self, reading: Reading, pool: ThreadPoolExecutor, progress: Progress) -> None:
-        encoding: deque[tuple[Region, Future[Any]]] = deque()
+    def run(self, reading: Reading, threads: Threads, progress: Progress) -> None:
+        encoding: deque[tuple[Region, Task[Any]]] = deque()
         try:
-            for chunk in reading.chunks(pool, progress, "labels", self.writer.block):
+            for chunk in reading.chunks(threads, progress, "labels", self.writer.block):
                 full = self._label(chunk)
-                encoding.append((chunk.region, pool.submit(self.writer.encode, chunk.region, full)))
+                encoding.append(
+                    (chunk.region, threads.begin(self.writer.encode, chunk.region, full))
+                )
                 if len(encoding) > reading.n_threads:
                     self._write(encoding)
             while encoding:
                 self._write(encoding)
         finally:  # whoever clears away what was written must be the last to write
-            begun = [future for _, future in encoding if not future.cancel()]
-            wait(begun)
+            for _, task in encoding:
+                task.finish()
 
     def _label(self, chunk: Chunk) -> Array:
         pixels = chunk.pixels
@@ -182,8 +186,8 @@ class _Pass:
             self.preview.add(chunk.region, pixels, full)
         return full
 
-    def _write(self, encoding: deque[tuple[Region, Future[Any]]]) -> None:
-        region, future = encoding[0]
-        encoded = wait_for(future, lambda: None)
+    def _write(self, encoding: deque[tuple[Region, Task[Any]]]) -> None:
+        region, task = encoding[0]
+        encoded = task.result()
         encoding.popleft()
         self.writer.write(region, encoded)

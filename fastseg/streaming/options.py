@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +13,10 @@ from ..io.channels import check_grid
 from ..io.chunked import ChunkedImage, Part
 from ..io.combined import Reopened, WithoutChannels
 from ..io.opening import check_label_output, open_image
+from ..io.threads import Threads
 from ..kernels.cpu.threads import resolve_n_threads
 from ..memory import memory_budget
-from .reading import Reading, readers
+from .reading import Reading
 
 Paths = StrPath | Sequence[StrPath]
 ON_ERROR = ("raise", "skip")
@@ -108,7 +108,7 @@ def opened(
     nodata: float | None,
     options: FileOptions,
     n_threads: int | None,
-) -> Iterator[tuple[Reading, ThreadPoolExecutor]]:
+) -> Iterator[tuple[Reading, Threads]]:
     """Open images and their masks, and the threads that decode them.
 
     Raises
@@ -138,7 +138,7 @@ def opened(
             found, masks=masking, nodata=nodata, skip_damaged=options.on_error == "skip",
             budget=memory_budget(options.memory), n_threads=threads,
         )  # fmt: skip
-        yield reading, stack.enter_context(readers(threads))
+        yield reading, stack.enter_context(Threads(threads))
 
 
 def _open_mask(path: StrPath, grid: tuple[int, ...], max_pixels: int | None) -> ChunkedImage:

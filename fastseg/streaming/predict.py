@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from ..dispatch import Choice, choose_backend
 from ..foreground import check_counted, check_foreground, foreground_of
 from ..io import StrPath, check_labels
+from ..io.threads import Threads
 from ..kernels.backend import Array, Problem
 from ..labelling import LabelsOf, by_distance, by_table, label_values
 from ..matching import check_match, matched
@@ -76,7 +76,7 @@ def predict_file(
             progress=progress, clock=clock,
         )  # fmt: skip
     options.check([output], [*paths_of(path), *([] if mask is None else [mask])])
-    with opened([path], [mask], nodata, options, n_threads) as (reading, pool):
+    with opened([path], [mask], nodata, options, n_threads) as (reading, threads):
         image = reading.images[0]
         model.check_image(reading.units, reading.n_channels, allow_dtype or match is not None)
         check_foreground(foreground, reading.n_channels)
@@ -85,12 +85,12 @@ def predict_file(
         problem = Problem(image.n_pixels, reading.n_channels, model.n_clusters, reading.dtype.name)
         choice = choose_backend(problem, backend)
         clock.stop("open")
-        seen = _look_first(model, reading, pool, foreground, match, choice, progress)
+        seen = _look_first(model, reading, threads, foreground, match, choice, progress)
         clock.stop("count")
         first = model.first_label(reading.may_leave_out or foreground is not None, seen.n_left_out)
         labels_of = seen.labels_of(model, first, choice, reading)
         written = Output(output, options, model, first, choice.backend)
-        counts = written.write(reading, pool, labels_of, progress)
+        counts = written.write(reading, threads, labels_of, progress)
         clock.stop("labels")
         return FileLabels(
             output=os.fspath(output),
@@ -145,7 +145,7 @@ class _Seen:
 def _look_first(
     model: Model,
     reading: Reading,
-    pool: ThreadPoolExecutor,
+    threads: Threads,
     foreground: Any,
     match: str | None,
     choice: Choice,
@@ -156,11 +156,11 @@ def _look_first(
         may_hold_nan = reading.dtype.kind == "f" and not reading.may_leave_out
         if not may_hold_nan or model.start_label == 1 or model.fixed_start:
             return _Seen()
-        for _ in reading.chunks(pool, progress, "check"):
+        for _ in reading.chunks(threads, progress, "check"):
             if reading.n_left_out:
                 break
         return _Seen(reading.n_left_out, 1)
-    counted = count_stream(reading, pool, choice.backend, progress)
+    counted = count_stream(reading, threads, choice.backend, progress)
     reading.check_kept(len(counted.values))
     dark, threshold, weights = 0, None, counted.weights
     check_counted(foreground, weights is not None)

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..arrays import check_finite, check_largest, native
 from ..io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from ..io.image import stored_value
+from ..io.threads import Task, Threads
 from ..kernels.backend import Array
 from ..memory import ENGINE_BYTES, MEBIBYTE, release_freed
 from ..pixels import Pixels, both, check_kept, those_kept
 from ..progress import Progress
 
-T = TypeVar("T")
-
 # Bytes a pixel takes beside its values, as stored and as computed on: labels, and a mask.
 _EXTRA_BYTES = 4
-# Seconds after which a wait for a thread looks for Ctrl-C and tells a callback.
-_PATIENCE = 0.1
 # Regions after which what threads have freed goes back to the system: its rests add up.
 _TRIM_EVERY = 16
 
@@ -122,7 +116,7 @@ class Reading:
 
     def chunks(
         self,
-        pool: ThreadPoolExecutor,
+        threads: Threads,
         progress: Progress,
         stage: str,
         block: tuple[int, ...] | None = None,
@@ -131,7 +125,7 @@ class Reading:
         """All pixels, in regions that are unions of blocks, reported as done when taken."""
         self.n_left_out = 0
         total, done, at = self.n_pixels, [0, 0], [0]
-        pending: deque[Future[Chunk]] = deque()
+        pending: deque[Task[Chunk]] = deque()
         ahead = self._ahead(block)
         heartbeat = progress.heartbeat_at(stage, info)
 
@@ -139,7 +133,7 @@ class Reading:
             heartbeat(done[0], total)
 
         def taken() -> Chunk:
-            chunk = wait_for(pending.popleft(), tell)
+            chunk = pending.popleft().result(tell)
             self._rest(at[0], chunk.number)
             at[0] = chunk.number
             done[0] += math.prod(shape_of(chunk.region))
@@ -151,7 +145,7 @@ class Reading:
         progress.report(stage, 0, total, info)
         try:
             for number, region in self._regions(block):
-                pending.append(pool.submit(self.read, number, region))
+                pending.append(threads.begin(self.read, number, region))
                 if len(pending) > ahead:
                     yield taken()
                     tell()
@@ -159,8 +153,8 @@ class Reading:
                 yield taken()
                 tell()
         finally:
-            for future in pending:
-                future.cancel()
+            for task in pending:
+                task.finish()
         self._rest(at[0], len(self.images))
         progress.report(stage, total, total, info)
 
@@ -246,24 +240,3 @@ def _mask_of(mask: ChunkedImage, region: Region) -> Array:
     zero = [stored_value(0.0, mask.scale, c, mask.dtype) for c in range(mask.n_channels)]
     kept: Array = np.any(values != np.array(zero), axis=-1)
     return kept if valid is None else kept & valid
-
-
-def wait_for(future: Future[T], tell: Callable[[], object]) -> T:
-    """Result of a future; meanwhile ``tell`` is called, and Ctrl-C is answered."""
-    while True:
-        try:
-            return future.result(timeout=_PATIENCE)
-        except FutureTimeoutError:
-            if future.done():  # it was the task that raised it
-                raise
-            tell()
-
-
-@contextmanager
-def readers(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that decode and encode; on leaving, what has not begun is dropped."""
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastseg-io")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -107,7 +107,7 @@ def segment_file(
     options.check([output], inputs)
     if model is not None:
         check_output(model, options.overwrite, (".json",), inputs)
-    with opened([path], [mask], nodata, options, n_threads) as (reading, pool):
+    with opened([path], [mask], nodata, options, n_threads) as (reading, threads):
         image = reading.images[0]
         task, choice = _prepared(asked, reading, sample, foreground, backend)
         first = choose_start_label(start_label, reading.may_leave_out, 0)
@@ -115,7 +115,7 @@ def segment_file(
         check_room(output, task.n_most + first, reading)
         clock.stop("open")
         fit = fit_stream(
-            task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,
+            task, reading, threads, backend=choice.backend, sample=sample, foreground=foreground,
             progress=progress, clock=clock,
         )  # fmt: skip
         fields = _fields(fit, asked, reading, choice, start_label, clock)
@@ -135,7 +135,7 @@ def segment_file(
         written = Output(output, options, result, result.start_label, choice.backend)
         counts = result.counts if counted else None
         result.counts = written.write(
-            reading, pool, labels_of, progress, counts=counts, save_model=model
+            reading, threads, labels_of, progress, counts=counts, save_model=model
         )
         clock.stop("labels")
     return result
@@ -192,11 +192,11 @@ def fit_files(
     given = [None] * len(paths) if masks is None else list(masks)
     if len(given) != len(paths):
         raise ValueError(f"masks has {len(given)} entries for {len(paths)} images; give one each")
-    with opened(list(paths), given, nodata, options, n_threads) as (reading, pool):
+    with opened(list(paths), given, nodata, options, n_threads) as (reading, threads):
         task, choice = _prepared(asked, reading, sample, foreground, backend)
         clock.stop("open")
         fit = fit_stream(
-            task, reading, pool, backend=choice.backend, sample=sample, foreground=foreground,
+            task, reading, threads, backend=choice.backend, sample=sample, foreground=foreground,
             progress=progress, clock=clock,
         )  # fmt: skip
         return FileModel(**_fields(fit, asked, reading, choice, start_label, clock))

@@ -433,7 +433,9 @@ class TestCtrlC:
             f" {max(first):.2f} s at most, with code 130 and one line, and no file is left",
         )
 
-    @pytest.mark.parametrize("work", ["run_chunks(lambda chunk: None, 3, 3)", "enter()"])
+    @pytest.mark.parametrize(
+        "work", ["run_chunks(lambda chunk: None, 3, 3)", "enter()", "read()", "to_its_end(int)"]
+    )
     def test_at_any_moment_leaves_no_lock_behind(self, tmp_path, work, times):
         """Not even while one is being taken: else the next call, or a fork, would wait for ever."""
         run(
@@ -441,10 +443,17 @@ class TestCtrlC:
             f"""
             from fastseg.kernels.cpu.pool import run_chunks
             from fastseg.kernels.forking import unforked
+            from fastseg.io.threads import Threads
+            from fastseg.io.undisturbed import to_its_end
 
             def enter():
                 with unforked():
                     pass
+
+            def read():
+                with Threads(2) as threads:
+                    for task in [threads.begin(abs, -number) for number in range(4)]:
+                        task.result()
 
             def interrupt(*signal_and_frame):
                 raise KeyboardInterrupt

@@ -38,6 +38,7 @@ def test_mixed_work_leaks_nothing(tmp_path, times, figure):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)
+    assert found["touched"] == []
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert list(temporary.iterdir()) == []
     for name in ("descriptors", "threads", "files", "objects"):

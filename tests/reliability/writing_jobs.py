@@ -22,7 +22,7 @@ from PIL import Image as Picture
 from fastseg.cli import main
 from fastseg.io import chunked
 
-HIDDEN = re.compile(r"\.[^/]+\.[0-9a-f]{8}-\d+-[0-9a-f]{8}(\.old)?\.part")
+HIDDEN = re.compile(r"\.[^/]+\.[0-9a-f]{8}-\d+-[0-9a-f]{16}(\.old)?\.part")
 PIECES = "--on-error skip"
 FITS = {3: "old", 4: "new"}
 
