@@ -10,7 +10,13 @@ import pydicom
 import pytest
 import SimpleITK
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+    generate_uid,
+)
 
 import fastseg
 from fastseg.io import read_image, write_labels
@@ -48,11 +54,11 @@ def slice_of(number, pixels=None, *, plane=TURN[:2], **tags):
     return data
 
 
-def save(data, path):
+def save(data, path, syntax=ExplicitVRLittleEndian):
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = syntax
     pydicom.dcmwrite(path, data, enforce_file_format=True)
 
 
@@ -151,6 +157,27 @@ def test_what_is_no_volume_is_refused(tmp_path, slices, words):
     with pytest.raises(ValueError, match=words) as caught:
         read_image(tmp_path / "series")
     assert str(tmp_path / "series") in str(caught.value)
+
+
+def test_deflated_and_packed_pixels_are_those_that_were_packed(tmp_path):
+    for name, syntax in (("a", DeflatedExplicitVRLittleEndian), ("b", RLELossless)):
+        data = slice_of(3, ImageComments="long " * 2000)
+        if syntax == RLELossless:
+            data.file_meta = FileMetaDataset()
+            data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            data.compress(syntax, generate_instance_uid=False)
+        save(data, tmp_path / f"{name}.dcm", syntax)
+        image = read_image(tmp_path / f"{name}.dcm")
+        np.testing.assert_array_equal(image.pixels[..., 0].T, VOLUME[3])
+
+
+def test_a_deflated_file_that_is_cut_off(tmp_path):
+    save(slice_of(3), tmp_path / "a.dcm", DeflatedExplicitVRLittleEndian)
+    content = (tmp_path / "a.dcm").read_bytes()
+    for size in (len(content) - 40, len(content) - 400):
+        (tmp_path / "a.dcm").write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"a\.dcm: "):
+            read_image(tmp_path / "a.dcm")
 
 
 def test_a_folder_without_dicom_files_and_other_files_in_one(folder, tmp_path):

@@ -1,28 +1,36 @@
 """DICOM: the folder of a series as a volume.
 
-DICOM PS3.3, C.7.6.2 (Image Plane), https://dicom.nema.org/medical/dicom/current.
+DICOM PS3.3, C.7.6.2 (Image Plane), and PS3.5, A.4.2 and A.5 (encapsulated RLE, deflated),
+https://dicom.nema.org/medical/dicom/current.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .failures import words_of
+from .failures import check_memory, words_of
 from .image import Geometry, Image
+from .inner_sizes import check_inner
 
 _MAGIC = b"DICM"
 _TAGS = (
     "SeriesInstanceUID", "SeriesDescription", "Rows", "Columns", "SamplesPerPixel",
     "NumberOfFrames", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
-    "SliceThickness", "RescaleSlope", "RescaleIntercept",
+    "SliceThickness", "RescaleSlope", "RescaleIntercept", "BitsAllocated",
 )  # fmt: skip
 _NEEDED = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
 # Part by which the steps from slice to slice may differ, for positions in few digits.
 _UNEVEN = 0.05
+# Bytes that all but the pixels may take where a file is deflated, and those of a value.
+_MOST_HEAD, _VALUE = 2**23, 8
+_RLE_PACKED = 64  # values for a byte of run-length encoding, at most
 # DICOM looks to the left and the back, NIfTI to the right and the front.
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -38,7 +46,12 @@ def read(path: str, max_pixels: int | None) -> Image:
         ) from error
     try:
         headers = [
-            (name, pydicom.dcmread(name, stop_before_pixels=True, specific_tags=list(_TAGS)))
+            (
+                name,
+                pydicom.dcmread(
+                    _inflated(name, _MOST_HEAD), stop_before_pixels=True, specific_tags=list(_TAGS)
+                ),
+            )
             for name in names
         ]
     except Exception as error:
@@ -53,6 +66,10 @@ def read(path: str, max_pixels: int | None) -> Image:
             f"{path}: has {n:,} voxels, more than the limit of {max_pixels:,}; raise it with"
             f" --max-pixels {n} (in Python: max_pixels)"
         )
+    check_memory(
+        path, n * int(first.get("BitsAllocated") or 8) // 8, f"its {n:,} voxels take",
+        "keep fewer slices in the folder",
+    )  # fmt: skip
     return _image([_pixels(pydicom, name, shape[1:]) for name, _ in slices], slices, affine)
 
 
@@ -158,12 +175,50 @@ def _check_steps(path: str, steps: NDArray[np.float64]) -> None:
 
 def _pixels(pydicom: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     try:
-        pixels: NDArray[Any] = pydicom.dcmread(name).pixel_array
+        dataset = pydicom.dcmread(_inflated(name, _MOST_HEAD + _VALUE * math.prod(shape)))
+        _check_frame(dataset, math.prod(shape))
+        pixels: NDArray[Any] = dataset.pixel_array
     except Exception as error:
         raise ValueError(f"{name}: its pixels cannot be read ({words_of(error)})") from error
     if pixels.shape != shape:
         raise ValueError(f"{name}: holds {pixels.shape} pixels where its header says {shape}")
     return pixels
+
+
+def _inflated(name: str, most: int) -> Any:
+    """A file, or where it is deflated as a whole, its first bytes as if it were not."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+    from pydicom.filewriter import write_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+    with open(name, "rb") as file:
+        head = file.read(len(_MAGIC) + 128)
+        meta = FileMetaDataset(
+            read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        )
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return name
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), most)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    plain: Any = io.BytesIO(head)
+    plain.seek(len(head))
+    write_file_meta_info(plain, meta, enforce_standard=False)
+    plain.write(content)
+    plain.seek(0)
+    return plain
+
+
+def _check_frame(dataset: Any, n_values: int) -> None:
+    """Refuse packed pixels that are another picture than the header says."""
+    from pydicom.encaps import generate_frames
+    from pydicom.uid import RLELossless
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    for frame in generate_frames(dataset.PixelData) if syntax.is_compressed else ():
+        check_inner(frame, n_values)
+        if syntax == RLELossless and len(frame) * _RLE_PACKED < n_values:
+            raise ValueError(f"{len(frame):,} bytes hold no {n_values:,} values")
 
 
 def _image(

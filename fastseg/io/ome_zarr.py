@@ -20,6 +20,8 @@ from .zarr_store import attributes_of, is_zarr
 _OLD_AXES = "tczyx"  # of versions 0.1 and 0.2, always all of them
 _TYPES = {"t": "time", "c": "channel"}
 _NEWEST, _IN_V2 = "0.5", "0.4"
+# Each is opened to be looked at, and halving brings any image to a pixel in fewer.
+_MOST_LEVELS = 64
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def _multiscale(own: dict[str, Any], found: dict[str, Any]) -> Multiscale:
     axes = found.get("axes") or list(_OLD_AXES)
     axes = [{"name": axis} if isinstance(axis, str) else dict(axis) for axis in axes]
     datasets = found["datasets"]
-    if not datasets:
-        raise ValueError("no datasets")
+    if not 0 < len(datasets) <= _MOST_LEVELS:
+        raise ValueError(f"{len(datasets):,} datasets")
     transforms = tuple(list(each.get("coordinateTransformations", ())) for each in datasets)
     for each in itertools.chain(*transforms):
         lists = [values for values in each.values() if isinstance(values, list)]

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from .chunked import ChunkedImage, DamagedBlock, NotInPieces, Part, Region, shape_of
 from .failures import reading, words_of
+from .inner_sizes import check_inner
 from .tiff import check_directories
 from .tiff_pages import (
     JPEG,
     PALETTE,
+    PICTURES,
     WHITE_IS_ZERO,
     arranged,
     check_bytes,
@@ -248,6 +250,8 @@ class TiffChunks(ChunkedImage):
         data = self._bytes(number, index, offset, size)
         more = {} if self._jpeg is None else {**self._jpeg, "jpegtables": page.jpegtables}
         try:
+            if page.keyframe.compression in PICTURES:
+                check_inner(data, math.prod(self._segment) * self._samples)
             values, _, _ = self._decode(data, index, **more)
         except ImportError as error:
             raise needs(self.name, self._page, error) from error

@@ -11,6 +11,9 @@ from .chunked import MissingCodec, NotInPieces, Part, check_number
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = (6, 7, 33007, 34892)
+# What is a picture in itself: those, and JPEG XR, JPEG 2000, LERC, PNG, WebP and JPEG XL.
+PICTURES = (*JPEG, 22610, 33003, 33004, 33005, 34712, 34887, 34933, 34934, 50001, 34927, 50002,
+            52546)  # fmt: skip
 _GREY_OR_PALETTE = (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE)
 # CMYK and YCbCr, of which Pillow makes RGB.
 _CONVERTED = (5, YCBCR)

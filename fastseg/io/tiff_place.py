@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -73,7 +74,7 @@ def _tags(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Tag]:
         return
     file.seek(0)
     order, count_format, offset_format, offset = layout_of(file)
-    file.seek(offset)
+    _seek(file, offset)
     (n_entries,) = _unpack(file, order + count_format)
     form = f"{order}HH{offset_format}{struct.calcsize(offset_format)}s"
     for _ in range(min(n_entries, _MAX_TAGS)):
@@ -84,12 +85,19 @@ def _tags(file: BinaryIO, wanted: frozenset[int]) -> Iterator[Tag]:
         if size > _MAX_BYTES:
             continue
         if size > len(field):
-            file.seek(struct.unpack(order + offset_format, field)[0])
+            _seek(file, struct.unpack(order + offset_format, field)[0])
             (field,) = _unpack(file, f"{size}s")
             file.seek(after)
         width = _SIZES[kind]
         data = np.frombuffer(field[:size], f"{order}u{width}").astype(f"<u{width}").tobytes()
         yield Tag(code, kind, data)
+
+
+def _seek(file: BinaryIO, offset: int) -> None:
+    """Go to a place in a file; beyond the end some file systems raise errors of their own."""
+    if offset > file.seek(0, os.SEEK_END):
+        raise struct.error("a place lies beyond the end")
+    file.seek(offset)
 
 
 def _unpack(file: BinaryIO, form: str) -> tuple[Any, ...]:

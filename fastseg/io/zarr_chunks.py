@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,11 @@ from .chunked import (
 from .failures import reading, words_of
 from .image import auto_axis
 from .ome_zarr import Multiscale, multiscales, own_attributes
-from .zarr_sizes import check_chunk
 from .zarr_store import (
     arrays_in,
     attributes_of,
     check_folder,
+    files_in,
     is_array,
     is_zarr,
     library,
@@ -39,6 +40,12 @@ from .zarr_store import (
 
 # What is written for the axis of channels in arrays whose axes have names.
 _CHANNELS = ("c", "channel", "channels", "band", "bands", "s", "sample", "samples")
+
+# Where no more than one chunk in so many is stored, they are read one by one.
+_FEW = 8
+# Files of an array that are listed, for there may be far more chunks that nobody wrote.
+_MANY = 4096
+_NUMBERS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,6 @@ class ZarrChunks(ChunkedImage):
             )
         self._array = array
         self._root = os.path.join(str(array.store.root), *filter(None, array.path.split("/")))
-        packed = array.shards is None and len(array.compressors) > 0
-        self._codec = type(array.compressors[-1]).__name__.lower() if packed else None
-        self._stored_bytes = dtype.itemsize
         self._channel = _channel_of(array, self._root, shape) if ome is None else ome.channel
         self._kept = _kept(shape, self._channel, drop=ome is not None)
         n_channels = 1 if self._channel is None else shape[self._channel]
@@ -168,6 +172,8 @@ class ZarrChunks(ChunkedImage):
         grid = tuple(shape[axis] for axis in self._kept)
         # Shards are read as a whole where they are not too large.
         self._chunks, shards = array.chunks, array.shards
+        self._stored = shards or self._chunks  # shapes of what is a file
+        self._few = self._all_written()
         whole = shards is not None and math.prod(shards) * dtype.itemsize <= REGION_BYTES
         stored = shards if whole else self._chunks
         super().__init__(
@@ -208,7 +214,6 @@ class ZarrChunks(ChunkedImage):
             index[axis] = part
         with reading(self.name):
             try:
-                self._check_lengths(index)
                 values = self._values(index)
             except MemoryError:
                 raise
@@ -221,47 +226,78 @@ class ZarrChunks(ChunkedImage):
 
     def _values(self, index: Sequence[Any]) -> NDArray[Any]:
         """Values of slices of all axes, of the channels those wanted."""
-        if self._wanted is None or self._channel is None:
-            return np.asarray(self._array[tuple(index)])
-        distinct, order = np.unique(self._wanted, return_inverse=True)
-        chosen = (*index[: self._channel], distinct, *index[self._channel + 1 :])
-        return np.take(self._array.oindex[chosen], order, axis=self._channel)
+        wanted, at = self._wanted, self._channel
+        shape = [part.stop - part.start for part in index]
+        written = self._written(index)
+        # zarr takes as long for a chunk that nobody wrote as for another, and there may be many.
+        if written is None or (
+            written and (len(written) * _FEW > self._n_chunks(index) or wanted is not None)
+        ):
+            if wanted is None or at is None:
+                return np.asarray(self._array[tuple(index)])
+            distinct, order = np.unique(wanted, return_inverse=True)
+            chosen = (*index[:at], distinct, *index[at + 1 :])
+            return np.take(self._array.oindex[chosen], order, axis=at)
+        if wanted is not None and at is not None:
+            shape[at] = len(wanted)
+        values = np.full(shape, self._array.fill_value or 0, self._array.dtype)
+        for chunk in written:
+            inner = zip(chunk, index, strict=True)
+            place = tuple(slice(c.start - i.start, c.stop - i.start) for c, i in inner)
+            values[place] = self._array[chunk]
+        return values
 
-    def _key(self, first: Sequence[int]) -> str:
-        """Name of the chunk or shard in which an element lies."""
-        stored = self._array.shards or self._chunks
-        numbers = tuple(i // size for i, size in zip(first, stored, strict=True))
-        key: str = self._array.metadata.encode_chunk_key(numbers)
-        return key
+    def _n_chunks(self, index: Sequence[Any]) -> int:
+        """Chunks or shards that slices touch."""
+        pairs = zip(index, self._stored, strict=True)
+        return math.prod(-(-part.stop // size) - part.start // size for part, size in pairs)
 
-    def _check_lengths(self, index: Sequence[Any]) -> None:
-        """Refuse chunks that are cut off or unpack to more than they may."""
-        if self._codec is None:
-            return
-        n_bytes = math.prod(self._chunks) * self._stored_bytes
-        for chunk in blocks_in(tuple(index), self._chunks):
-            file = os.path.join(self._root, *self._key([p.start for p in chunk]).split("/"))
-            with contextlib.suppress(FileNotFoundError), open(file, "rb") as stored:
-                check_chunk(stored, self._codec, n_bytes)
+    def _written(self, index: Sequence[Any]) -> list[Region] | None:
+        """Chunks or shards of slices, cut to them, that are files; None where those are many."""
+        region, size, few = tuple(index), self._stored, self._few
+        if few is None:
+            return None
+        if self._n_chunks(index) <= len(few):
+            return [chunk for chunk in blocks_in(region, size) if self._numbers(chunk) in few]
+        chunks = (
+            tuple(
+                slice(max(i * n, part.start), min((i + 1) * n, part.stop))
+                for i, n, part in zip(numbers, size, region, strict=True)
+            )
+            for numbers in few
+        )
+        return [chunk for chunk in chunks if all(part.start < part.stop for part in chunk)]
+
+    def _numbers(self, region: Region) -> tuple[int, ...]:
+        """Numbers of the chunk or shard in which a region begins."""
+        pairs = zip(region, self._stored, strict=True)
+        return tuple(part.start // size for part, size in pairs)
+
+    def _all_written(self) -> dict[tuple[int, ...], None] | None:
+        """Numbers, in order, of chunks or shards that are files; None for many files."""
+        n_axes, key = len(self._stored), self._array.metadata.encode_chunk_key
+        names = set(itertools.islice(files_in(self._root, n_axes + 1), _MANY))
+        if len(names) == _MANY:
+            return None
+        found = (tuple(map(int, _NUMBERS.findall(name))) for name in names)
+        return dict.fromkeys(sorted(n for n in found if len(n) == n_axes and key(n) in names))
 
     def _damaged(self, index: Sequence[Any], error: Exception) -> Exception:
         """Error that names the first chunk of slices that cannot be decoded."""
-        for chunk in blocks_in(tuple(index), self._chunks):
-            first = tuple(part.start for part in chunk)
-            try:
-                self._check_lengths(tuple(slice(i, i + 1) for i in first))
-                self._array[tuple(slice(i, i + 1) for i in first)]
-            except Exception as reason:
-                error = reason
-                break
-        else:
-            return OSError(f"{self.name}: cannot be read ({error})")
-        key = self._key(first)
-        kind = "shard" if self._array.shards else "chunk"
-        return DamagedBlock(
-            f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be read"
-            f" ({words_of(error)}); get a fresh copy"
-        )
+        written = self._written(index)
+        for region in blocks_in(tuple(index), self._stored) if written is None else written:
+            for chunk in blocks_in(region, self._chunks):
+                first = tuple(part.start for part in chunk)
+                try:
+                    self._array[tuple(slice(i, i + 1) for i in first)]
+                except Exception as reason:
+                    kind = "shard" if self._array.shards else "chunk"
+                    key = self._array.metadata.encode_chunk_key(self._numbers(chunk))
+                    return DamagedBlock(
+                        f"{self.name}: the {kind} {key}, at {list(first)} of the array, cannot be"
+                        f" read ({words_of(reason)}); get a fresh copy"
+                    )
+        return OSError(f"{self.name}: cannot be read ({error})")
 
 
 def _channel_of(array: Any, root: str, shape: tuple[int, ...]) -> int | None:

@@ -82,7 +82,9 @@ def open_array(path: str) -> Any:
                 raise ValueError("its sizes are absurd")
         if 0 in array.chunks:
             raise ValueError(f"chunks of {array.chunks} hold nothing")
-        return array
+        from .zarr_bounded import bounded
+
+        return bounded(array)
 
 
 def is_array(path: str) -> bool:
@@ -122,6 +124,17 @@ def arrays_in(path: str) -> list[str]:
     """Names of the arrays of a group."""
     inner = sorted(os.scandir(path), key=lambda entry: entry.name)
     return [e.name for e in inner if e.is_dir() and is_zarr(e.path) and is_array(e.path)]
+
+
+def files_in(folder: str, depth: int) -> Iterator[str]:
+    """Files of a folder and of those in it that may hold chunks, with a slash between names."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if depth and (entry.name == "c" or entry.name.isdigit()) and entry.is_dir():
+                for name in files_in(entry.path, depth - 1):
+                    yield f"{entry.name}/{name}"
+            else:
+                yield entry.name
 
 
 def _register_codecs(path: str) -> None:

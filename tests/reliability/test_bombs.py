@@ -18,14 +18,18 @@ import zlib
 import mutation
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import rasterio
 import tifffile
 import zarr
 from affine import Affine
+from fuzzed import make_dicom
 from isal import igzip
 from large_files import write_ome, write_slide
+from numcodecs import LZ4, Blosc, Zstd
 from PIL import Image
+from pydicom import uid
 
 import fastseg
 
@@ -119,10 +123,11 @@ def tiff_of(values, **options):
     return file.getvalue()
 
 
-def with_tile(data):
+def with_tile(data, compression=8, **options):
     """A TIFF file of one tile, of 16 x 16 pixels, that holds these packed bytes."""
-    file = tiff_of(SMALL, tile=(16, 16), compression="deflate")
-    return patched_tiff(file, TileOffsets=len(file), TileByteCounts=len(data)) + data
+    file = tiff_of(SMALL, tile=(16, 16), compression="deflate", **options)
+    where = {"TileOffsets": len(file), "TileByteCounts": len(data), "Compression": compression}
+    return patched_tiff(file, **where) + data
 
 
 def png(width, height, *chunks, data=b""):
@@ -202,6 +207,8 @@ def claims(folder):
         zarr_of(folder / f"many{version}.zarr", version, (SIDE, SIDE), (1000, 1000))
         zarr_of(folder / f"one{version}.zarr", version, (SIDE, SIDE), (SIDE, SIDE))
         zarr_of(folder / f"chunk{version}.zarr", version, (100, 100), (SIDE, SIDE))
+        zarr_of(folder / f"tiny{version}.zarr", version, (4000, 4000), (1, 1))
+        zarr.open_array(folder / f"tiny{version}.zarr")[2000, 3000] = 1
         write_ome(folder / f"ome{version}.zarr", version, np.zeros((1, 1, 1, 9, 9), np.uint8), 1)
         name = folder / f"ome{version}.zarr" / "0" / (".zarray" if version == 2 else "zarr.json")
         name.write_text(name.read_text().replace("9,\n", f"{SIDE},\n").replace("9\n", f"{SIDE}\n"))
@@ -227,8 +234,6 @@ def unpacking(folder):
     packed = {"zlib": zipped(128, zlib.compressobj(1)), "gzip": zipped(128, stream)}
     packed |= {"bz2": bz2.compress(bytes(2**23)) * 16}
     packed |= {"lzma": lzma.compress(bytes(2**24), preset=0) * 8}
-    from numcodecs import Blosc, Zstd
-
     packed |= {"zstd": Zstd(1).encode(bytes(many)), "blosc": Blosc("zstd").encode(bytes(many))}
     for codec, content in packed.items():
         path = folder / f"{codec}.zarr"
@@ -240,34 +245,173 @@ def unpacking(folder):
         (path / "0.0").write_bytes(content)
 
 
-@pytest.fixture(scope="module", params=[claims, unpacking], ids=lambda make: make.__name__)
-def found(request, tmp_path_factory):
+def sized(data, mark, *places):
+    """Packed bytes with other numbers behind the first mark in them: (offset, form, values)."""
+    content = bytearray(data)
+    for offset, form, *values in places:
+        struct.pack_into(form, content, content.index(mark) + offset, *values)
+    return bytes(content)
+
+
+def pictures():
+    """Pictures of 16 x 16 pixels that say they are of 9000 x 9000."""
+    import imagecodecs
+
+    many, side = 9000, 8999
+    lossless = imagecodecs.webp_encode(np.zeros((16, 16, 3), np.uint8), lossless=True)
+    stream = imagecodecs.jpeg2k_encode(SMALL, codecformat="j2k", reversible=True)
+    both, tile = (6, ">II", many, many), (22, ">II", many, many)
+    boxed = imagecodecs.jpeg2k_encode(SMALL, reversible=True)
+    return {
+        "jpeg": (7, jpeg(many, many)),
+        "webp": (50001, sized(lossless, b"VP8L", (9, "<I", 1 << 28 | side << 14 | side))),
+        "j2k": (34712, sized(stream, b"\xff\x51", both, tile)),
+        "jp2": (34712, sized(boxed, b"\xff\x51", both, tile)),
+        "jxl": (50002, imagecodecs.jpegxl_encode(np.zeros((many, many), np.uint8), effort=1)),
+        "jxr": (34934, sized(imagecodecs.jpegxr_encode(SMALL), b"WMPHOTO",
+                             (12, ">HH", side, side))),
+        "png": (34933, png(many, many, data=bytes(9001 * 99))),
+        "lerc": (34887, sized(imagecodecs.lerc_encode(SMALL, version=2), b"Lerc2",
+                              (10, "<III", many, many, many * many))),
+    }  # fmt: skip
+
+
+def zstd_frames(n_blocks):
+    """A frame of zstd that does not say its size, of blocks of 128 KiB that repeat a byte."""
+    blocks = [(2**17 << 3 | 2 | (i == n_blocks - 1)).to_bytes(3, "little") for i in range(n_blocks)]
+    return b"\x28\xb5\x2f\xfd\0\x70" + b"".join(block + b"\7" for block in blocks)
+
+
+def dicom(syntax, pixels, side=16):
+    """A slice of DICOM that says it has some sides, and the bytes of its pixels."""
+    data = pydicom.dcmread(io.BytesIO(make_dicom(None)[1]["series/0.dcm"]))
+    data.Rows = data.Columns = side
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = pydicom.encaps.encapsulate([pixels]) if syntax.is_compressed else pixels
+    data["PixelData"].is_undefined_length, data["PixelData"].VR = syntax.is_compressed, "OB"
+    data.file_meta.TransferSyntaxUID = syntax
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, data, enforce_file_format=True)
+    return file.getvalue()
+
+
+def deflated_dicom(n_bytes):
+    """A slice whose file is deflated as a whole, with so many bytes of pixels."""
+    whole = dicom(uid.ExplicitVRLittleEndian, bytes(2))
+    head = bytearray(dicom(uid.DeflatedExplicitVRLittleEndian, bytes(2)))
+    starts = [144 + struct.unpack_from("<I", file, 140)[0] for file in (whole, head)]
+    content = whole[starts[0] : -6] + struct.pack("<I", n_bytes) + bytes(n_bytes)
+    return bytes(head[: starts[1]]) + igzip.compress(content)[10:-8]
+
+
+def zarr_with(path, zarr_format, chunk, codec, **more):
+    """An array of one chunk, of 100 x 100 pixels, that holds these packed bytes."""
+    zarr_of(path, zarr_format, (100, 100), (100, 100))
+    name = path / (".zarray" if zarr_format == 2 else "zarr.json")
+    told = json.loads(name.read_text())
+    if zarr_format == 2:
+        told["compressor"] = codec
+    else:
+        told["codecs"] = [{"name": "bytes"}, codec]
+    name.write_text(json.dumps(told | more))
+    file = path / ("0.0" if zarr_format == 2 else "c/0/0")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(chunk)
+
+
+def shard_with(path, chunk, codec):
+    """An array of one shard, whose four chunks are the same packed bytes."""
+    inner = {"chunk_shape": [50, 50], "codecs": [{"name": "bytes"}, codec]}
+    inner["index_codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    shard = {"name": "sharding_indexed", "configuration": inner}
+    index = struct.pack("<8Q", *(0, len(chunk)) * 4)
+    zarr_with(path, 3, chunk + index, {}, codecs=[shard])
+
+
+def packed_inside(folder):
+    """Tiles, frames and chunks that hold, or say they hold, far more than there is room for."""
+    place = [(33550, "d", 3, (1.0, 1.0, 0.0), True), (33922, "d", 6, (0.0,) * 6, True)]
+    inner = pictures()
+    for name, (compression, data) in inner.items():
+        of = {"tags": place} if name in ("jpeg", "webp", "lerc") else {}
+        for prefix, more in (("", {}), *((("geo_", of),) if of else ())):
+            content = with_tile(data, compression, extratags=more.get("tags", ()))
+            (folder / f"{prefix}{name}.tif").write_bytes(content)
+    jpeg_lossy, stream = inner["jpeg"][1], inner["j2k"][1]
+    rle = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * 100
+    for name, content in {
+        "jpeg.dcm": dicom(uid.JPEGBaseline8Bit, jpeg_lossy),
+        "j2k.dcm": dicom(uid.JPEG2000Lossless, stream),
+        "rle.dcm": dicom(uid.RLELossless, rle, 20_000),
+        "sides.dcm": dicom(uid.ExplicitVRLittleEndian, bytes(256), 65535),
+        "deflated.dcm": deflated_dicom(2**27),
+        "wide.jp2": sized(inner["jp2"][1], b"\xff\x51", (6, ">II", SIDE, SIDE),
+                          (22, ">II", SIDE, SIDE)),
+    }.items():  # fmt: skip
+        (folder / name).write_bytes(content)
+    for number, (compression, data) in enumerate((inner["jpeg"], (33003, stream))):
+        path = folder / f"{number}.svs"
+        write_slide(path, (70, 90))
+        file = path.read_bytes()
+        at = {"TileOffsets": len(file), "TileByteCounts": len(data), "Compression": compression}
+        path.write_bytes(patched_tiff(file, **at) + data)
+    gzip_, zstd = gzipped(b"", 2**27), zstd_frames(1024)
+    known = Zstd(1).encode(bytes(MEBIBYTE)) * 128
+    v3 = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
+    zarr_with(folder / "zstd2.zarr", 2, zstd, {"id": "zstd"})
+    zarr_with(folder / "zstd3.zarr", 3, zstd, v3)
+    zarr_with(folder / "frames.zarr", 3, known, v3)
+    zarr_with(folder / "lz4.zarr", 2, LZ4().encode(bytes(2**27)), {"id": "lz4"})
+    zarr_with(folder / "filter.zarr", 2, gzip_, None, filters=[{"id": "gzip", "level": 1}])
+    zarr_with(folder / "lzma.zarr", 2, lzma.compress(bytes(2**24), preset=0) * 8,
+              {"id": "imagecodecs_lzma"})  # fmt: skip
+    zarr_with(folder / "jpeg2k.zarr", 2, stream, {"id": "imagecodecs_jpeg2k"})
+    shard_with(folder / "gzip_shard.zarr", gzip_, {"name": "gzip", "configuration": {"level": 1}})
+    shard_with(folder / "zstd_shard.zarr", zstd, v3)
+    shard_with(folder / "frames_shard.zarr", known, v3)
+
+
+MAKERS = [claims, unpacking, packed_inside]
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory):
     """What came of each file: (answer, peak memory) as a whole, and in regions."""
     folder = tmp_path_factory.mktemp("bombs")
-    request.param(folder)
-    Image.fromarray(SMALL).save(folder.parent / "warm.png")
-    names = sorted(os.listdir(folder))
+    Image.fromarray(SMALL).save(folder / "warm.png")
+    for make in MAKERS:
+        (folder / make.__name__).mkdir()
+        make(folder / make.__name__)
+    names = [f"{make.__name__}/{name}" for make in MAKERS
+             for name in sorted(os.listdir(folder / make.__name__))]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *names], cwd=folder, capture_output=True, text=True,
         timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return request.param, dict(json.loads(line) for line in done.stdout.splitlines())
+    return dict(json.loads(line) for line in done.stdout.splitlines())
 
 
 # What is large in them is nothing that is read, and the picture is there.
-ANSWERED = {(unpacking, "a.png"), (claims, "chunk2.zarr"), (claims, "chunk3.zarr")}
-WHAT = {claims: "small files that claim to be huge", unpacking: "files that unpack to 128 MiB"}
+ANSWERED = {"unpacking/a.png"} | {
+    f"claims/{name}.zarr" for name in ("chunk2", "chunk3", "tiny2", "tiny3")
+}
+WHAT = {
+    claims: "small files that claim to be huge",
+    unpacking: "files that unpack to 128 MiB",
+    packed_inside: "tiles, frames and chunks that hold, or claim, far more than there is room for",
+}
 
 
-def test_bombs_are_refused_before_memory_is_taken(found, figure):
-    make, tried = found
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_bombs_are_refused_before_memory_is_taken(make, tried, figure):
+    tried = {name: came for name, came in tried.items() if name.startswith(make.__name__)}
     assert len(tried) > 10
     wrong = {name: "ended the process" for name, results in tried.items() if results is None}
     for name, results in tried.items():
         for answer, memory in results or ():
             refused = answer.startswith("ValueError: ") and name in answer
-            is_read = (make, name) in ANSWERED and ":" not in answer
+            is_read = name in ANSWERED and ":" not in answer
             if not (refused or is_read) or not answer.isprintable() or memory > MOST:
                 wrong[name] = f"{memory / MEBIBYTE:.0f} MiB, {answer}"
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())

@@ -90,6 +90,12 @@ class TestTiff:
         path.write_bytes(content)
         return path
 
+    @pytest.mark.parametrize("offset", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
+    def test_places_where_no_file_reaches(self, tmp_path, offset):
+        """Some file systems (ext4) refuse to go there, others do not."""
+        (tmp_path / "a.tif").write_bytes(b"II+\0" + struct.pack("<HHQ", 8, 0, offset) + bytes(64))
+        refused(tmp_path / "a.tif", "truncated or damaged")
+
     def test_a_side_that_is_no_whole_number(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", compression="zlib")
         path = self.changed(tmp_path / "a.tif", "ImageLength", kind=11, value=0x42000001)
@@ -221,6 +227,14 @@ class TestZarr:
         told["multiscales"][0]["datasets"][0]["path"] = path
         file.write_text(json.dumps(told))
         refused(tmp_path / "a.zarr", "leads out of the image")
+
+    def test_an_image_of_thousands_of_sizes(self, tmp_path):
+        write_ome(tmp_path / "a.zarr", 2, np.zeros((1, 1, 1, 9, 9), np.uint8), 1)
+        file = tmp_path / "a.zarr" / ".zattrs"
+        told = json.loads(file.read_text())
+        told["multiscales"][0]["datasets"] *= 3000
+        file.write_text(json.dumps(told))
+        refused(tmp_path / "a.zarr", "OME-Zarr metadata is damaged (3,000 datasets)")
 
 
 @pytest.mark.parametrize(
