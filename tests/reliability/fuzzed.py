@@ -210,7 +210,8 @@ def make_ome_tiff(folder: Path) -> list[Tree]:
     found = []
     for axes, more in (("ZCYX", {"compression": "zlib", "tile": (16, 16)}), ("TZYX", {})):
         file = io.BytesIO()
-        tifffile.imwrite(file, stack, ome=True, metadata={"axes": axes}, **more)
+        told = {"axes": axes, "UUID": "urn:uuid:00000000-0000-0000-0000-000000000000"}
+        tifffile.imwrite(file, stack, ome=True, metadata=told, **more)
         found.append({"a.tif": file.getvalue()})
     return found
 
