@@ -274,9 +274,9 @@ def changed(path, zarr_format, change):
     ("zarr_format", "change", "words"),
     [
         (2, {"dtype": "bad"}, "metadata is damaged .*'bad'"),
-        (2, {"chunks": [0, 4]}, "metadata is damaged .chunks of .0, 4. hold nothing"),
+        (2, {"chunks": [-3, 4]}, "metadata is damaged .*-3, 4"),
         (3, {"codecs": []}, "metadata is damaged"),
-        (3, {"attributes": 5}, "metadata is damaged .attributes: 5"),
+        (3, {"attributes": 5}, "metadata is damaged"),
         (2, {"shape": [2**40, 2**40]}, "more than the limit of 274,877,906,944"),
         (3, {"shape": [2**40, 2**40]}, "more than the limit of 274,877,906,944"),
     ],

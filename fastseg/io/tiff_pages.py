@@ -81,7 +81,7 @@ def _page_axes(path: str, series: Any, pages: list[Any]) -> tuple[str, tuple[int
     if any(page is None for page in pages):
         raise ValueError(f"{path}: pages of this series are missing; choose others with --pages")
     inner = len(series.keyframe.axes)
-    axes, shape = series.get_axes(False), series.get_shape(False)
+    axes, shape = series.axes, series.shape
     # Without the axes of a page itself, however many of them have length one.
     while len(axes) > 0 and math.prod(shape) != len(pages):
         axes, shape = axes[:-1], shape[:-1]
