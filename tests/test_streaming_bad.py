@@ -19,6 +19,7 @@ import fastseg
 from fastseg.cli import main
 from fastseg.io import atomic, chunked, npy
 from fastseg.io.atomic import atomic_folder, atomic_write
+from fastseg.io.exchange import exchange
 from fastseg.io.leftovers import _machine
 
 tifffile = pytest.importorskip("tifffile")
@@ -383,7 +384,10 @@ def filled(name, content, *, overwrite, error=None):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_folder_stays_as_it_was_when_something_goes_wrong(here, error):
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_folder_stays_as_it_was_when_something_goes_wrong(here, error, in_one_step, monkeypatch):
+    if not in_one_step:  # as on systems that cannot exchange names
+        monkeypatch.setattr("fastseg.io.atomic.exchange", lambda first, second: False)
     filled("a.zarr", b"old", overwrite=False)
     with pytest.raises(FileExistsError, match="allow a folder to be replaced"):
         filled("a.zarr", b"new", overwrite=False)
@@ -393,6 +397,17 @@ def test_a_folder_stays_as_it_was_when_something_goes_wrong(here, error):
     filled("a.zarr", b"new", overwrite=True)
     assert (here / "a.zarr" / "file").read_bytes() == b"new"
     assert os.listdir() == ["a.zarr"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need not be able to")
+def test_names_are_exchanged_in_one_step(here):
+    for name in "ab":
+        (here / name).mkdir()
+        (here / name / name).write_bytes(b"")
+    assert exchange("a", "b")
+    assert (os.listdir("a"), os.listdir("b")) == (["b"], ["a"])
+    with pytest.raises(FileNotFoundError, match="absent"):
+        exchange("absent", "a")
 
 
 def test_a_folder_that_was_moved_away_by_a_killed_run_comes_back(here):

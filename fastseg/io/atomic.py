@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from .exchange import exchange
 from .leftovers import LEFTOVER, remove_leftovers, temporary_name
 
 if TYPE_CHECKING:
@@ -243,10 +244,11 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
                 _sync_folder(inner)
         _check_folder(target, os.fspath(path), overwrite)  # another process may have made it
         with writing_to(path):
-            # A folder cannot be renamed onto one that holds something.
-            if os.path.isdir(target):
-                os.rename(target, old)
-            os.rename(temporary, target)
+            if not (os.path.isdir(target) and exchange(temporary, target)):
+                # A folder cannot be renamed onto one that holds something.
+                if os.path.isdir(target):
+                    os.rename(target, old)
+                os.rename(temporary, target)
     except BaseException:
         if os.path.isdir(old) and not os.path.lexists(target):
             with contextlib.suppress(OSError):  # else it comes back with the next run
@@ -254,7 +256,8 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for replaced in (temporary, old):
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def remove_late(path: str) -> None:
