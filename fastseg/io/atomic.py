@@ -6,12 +6,12 @@ import contextlib
 import errno
 import io
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from .exchange import exchange
-from .leftovers import LEFTOVER, remove_leftovers, temporary_name
+from .leftovers import LEFTOVER, remove_folder, remove_leftovers, temporary_name
+from .undisturbed import to_its_end
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -249,22 +249,23 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
                 if os.path.isdir(target):
                     os.rename(target, old)
                 os.rename(temporary, target)
+        _sync_folder(folder)
     except BaseException:
         if os.path.isdir(old) and not os.path.lexists(target):
             with contextlib.suppress(OSError):  # else it comes back with the next run
                 os.rename(old, target)
-        shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync_folder(folder)
-    for replaced in (temporary, old):
-        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        remove_folder(temporary)
+        if os.path.lexists(target):
+            remove_folder(old)
 
 
 def remove_late(path: str) -> None:
     """Remove what came into a folder of `atomic_folder` after that was given up, by its name."""
     while path != os.path.dirname(path):
         if path.endswith(LEFTOVER):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
             return
         path = os.path.dirname(path)
 
@@ -312,10 +313,13 @@ def _sync_file(path: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    # Only then does the new name survive a power cut. Windows cannot open a folder.
-    with contextlib.suppress(OSError):
+    def sync() -> None:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    # Only then does the new name survive a power cut. Windows cannot open a folder.
+    with contextlib.suppress(OSError):
+        to_its_end(sync)  # Ctrl-C would leave the folder open

@@ -10,6 +10,8 @@ import secrets
 import shutil
 import zlib
 
+from .undisturbed import to_its_end
+
 # What is being written is named .OUTPUT.MACHINE-PROCESS-RANDOM.part, OUTPUT in so many letters.
 LEFTOVER = ".part"
 _KEPT = 80
@@ -47,9 +49,21 @@ def remove_leftovers(folder: str, name: str) -> None:
             if found[3] and not os.path.lexists(os.path.join(folder, name)):
                 os.rename(left, os.path.join(folder, name))
             elif os.path.isdir(left):
-                shutil.rmtree(left, ignore_errors=True)
+                remove_folder(left)
             else:
                 os.unlink(left)
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder and what is in it, if it is there; no error where that cannot be."""
+    if not os.path.isdir(path):
+        return
+    try:
+        # Ctrl-C would leave folders open, or come as an error of another kind.
+        to_its_end(lambda: shutil.rmtree(path, ignore_errors=True))
+    finally:
+        if os.path.isdir(path):  # it came before that began
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_written(process: int, begin: str) -> bool:
