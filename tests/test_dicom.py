@@ -10,6 +10,7 @@ import pydicom
 import pytest
 import SimpleITK
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import fragment_frame, generate_frames, itemize_fragment
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -169,6 +170,25 @@ def test_deflated_and_packed_pixels_are_those_that_were_packed(tmp_path):
         save(data, tmp_path / f"{name}.dcm", syntax)
         image = read_image(tmp_path / f"{name}.dcm")
         np.testing.assert_array_equal(image.pixels[..., 0].T, VOLUME[3])
+
+
+def test_much_that_is_deflated_before_the_pixels(tmp_path):
+    data = slice_of(3)
+    data.add_new(0x00091010, "OB", np.random.default_rng(0).bytes(2**23))
+    save(data, tmp_path / "a.dcm", DeflatedExplicitVRLittleEndian)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").pixels[..., 0].T, VOLUME[3])
+
+
+def test_a_frame_in_several_pieces_without_a_table_of_where_they_are(tmp_path):
+    data = slice_of(3)
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.compress(RLELossless, generate_instance_uid=False)
+    (frame,) = generate_frames(data.PixelData, number_of_frames=1)
+    pieces = [b"", *fragment_frame(frame, 3)]  # the table is the first, and empty
+    data.PixelData = b"".join(map(itemize_fragment, pieces)) + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    save(data, tmp_path / "a.dcm", RLELossless)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").pixels[..., 0].T, VOLUME[3])
 
 
 def test_a_deflated_file_that_is_cut_off(tmp_path):

@@ -199,7 +199,9 @@ def _inflated(name: str, most: int) -> Any:
         )
         if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return name
-        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), most)
+        packed = file.read()
+    # What is large by itself may stand before the pixels.
+    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most + 4 * len(packed))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     plain: Any = io.BytesIO(head)
     plain.seek(len(head))
@@ -215,7 +217,9 @@ def _check_frame(dataset: Any, n_values: int) -> None:
     from pydicom.uid import RLELossless
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    for frame in generate_frames(dataset.PixelData) if syntax.is_compressed else ():
+    if not syntax.is_compressed:
+        return
+    for frame in generate_frames(dataset.PixelData, number_of_frames=1):
         check_inner(frame, n_values)
         if syntax == RLELossless and len(frame) * _RLE_PACKED < n_values:
             raise ValueError(f"{len(frame):,} bytes hold no {n_values:,} values")
