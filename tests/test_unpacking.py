@@ -62,6 +62,19 @@ class TestZarr:
             path = made(tmp_path / f"{number}.zarr", chunks=chunks, **way)
             np.testing.assert_array_equal(read_image(path).pixels, VALUES, str(way))
 
+    @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    def test_filters_that_store_wider_values(self, tmp_path, zarr_format):
+        values = np.tile(VALUES, (6, 8))
+        options = {"encode_dtype": "f8", "decode_dtype": "u2"}
+        wider = numcodecs.AsType(**options) if zarr_format == 2 else packers.AsType(**options)
+        packed = numcodecs.Zlib() if zarr_format == 2 else zarr.codecs.GzipCodec()
+        path = made(
+            tmp_path / "a.zarr", values, chunks=values.shape, zarr_format=zarr_format,
+            filters=[wider], compressors=[packed],
+        )  # fmt: skip
+        np.testing.assert_array_equal(read_image(path).pixels, values)
+
     @pytest.mark.parametrize("name", ["Brotli", "Deflate", "Jpeg2k", "Jpegxl", "Lzma", "Zstd"])
     def test_codecs_of_imagecodecs(self, tmp_path, name):
         register_codecs(verbose=False)
@@ -186,6 +199,11 @@ class TestPictures:
         large = bytearray(imagecodecs.jpeg2k_encode(np.zeros((16, 16), np.uint8)))
         struct.pack_into(">II", large, large.index(b"\xff\x51") + 6, 9000, 9000)
         assert values_in(small + large) == values_in(bytes(large) + small) == 81_000_000
+
+    def test_packed_values_that_look_like_a_header(self):
+        picture = bytes(imagecodecs.jpeg2k_encode(np.zeros((16, 16), np.uint8)))
+        seeming = b"\xff\x4f\xff\x51" + bytes(4) + b"\x7f" * 8 + bytes(24) + b"\0\3"
+        assert values_in(picture + seeming) == 256
 
     def test_a_marker_behind_what_a_decoder_skips(self):
         small = imagecodecs.jpeg_encode(np.zeros((300, 400), np.uint8))

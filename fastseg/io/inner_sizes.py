@@ -18,8 +18,8 @@ _SPARE = 2**16
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}  # behind them stands no length
 _SCAN = 0xDA
-# Right, bottom, left and top of the grid, and the number of components.
-_JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16}).{16}(.{2})", re.DOTALL)
+# Bytes of the segment, right, bottom, left and top of the grid, and the number of components.
+_JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51(.{2}).{2}(.{16}).{16}(.{2})", re.DOTALL)
 _JPEG_XL = re.compile(rb"(?:\A|jxlc|jxlp.{4})\xff\x0a(.{1,12})", re.DOTALL)
 _JPEG_XR = re.compile(rb"WMPHOTO\0.{2}(.).(.{8})", re.DOTALL)
 _WEBP = re.compile(
@@ -72,8 +72,11 @@ def _jpeg(data: bytes) -> list[int]:
 def _jpeg_2000(data: bytes) -> list[int]:
     found = []
     for match in _JPEG_2000.finditer(data):
-        right, bottom, left, top = struct.unpack(">IIII", match[1])
-        found.append(max(0, right - left) * max(0, bottom - top) * int.from_bytes(match[2], "big"))
+        (n_bytes,), (samples,) = (struct.unpack(">H", match[i]) for i in (1, 3))
+        if n_bytes != 38 + 3 * samples:
+            continue  # packed values look like a marker once in a gigabyte
+        right, bottom, left, top = struct.unpack(">IIII", match[2])
+        found.append(max(0, right - left) * max(0, bottom - top) * samples)
     return found
 
 

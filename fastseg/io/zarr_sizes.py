@@ -21,8 +21,8 @@ from .inner_sizes import check_inner
 _BLOSC_HEAD, _BLOSC_CONTENT, _BLOSC_SIZE = 16, slice(4, 8), slice(12, 16)
 _ZSTD, _SKIPPED = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _RLE = 1
-# What filters may add to a chunk.
-_SPARE = 2**20
+# What filters may make of a chunk: bytes into floats of eight, and checksums.
+_WIDER, _SPARE = 8, 2**20
 _STREAMS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(31),
     "zlib": zlib.decompressobj,
@@ -52,7 +52,7 @@ def unpacked(
     ValueError
         The chunk is cut off, or unpacks to more than it may.
     """
-    name, most = str(config["id"]), n_bytes if is_exact else 2 * n_bytes + _SPARE
+    name, most = str(config["id"]), n_bytes if is_exact else _WIDER * n_bytes + _SPARE
     content: int | None = 0
     if "blosc" in name:
         head = bytes(data[:_BLOSC_HEAD])
