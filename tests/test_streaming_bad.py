@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -399,6 +400,24 @@ def test_a_folder_stays_as_it_was_when_something_goes_wrong(here, error, in_one_
     assert os.listdir() == ["a.zarr"]
 
 
+@pytest.mark.parametrize("error", [None, OSError()])
+def test_ctrl_c_while_a_folder_is_removed(here, error, monkeypatch):
+    """The replaced one, or the one that failed: it takes long where there are many chunks."""
+    remove = shutil.rmtree
+
+    def interrupted(path, **options):
+        if os.path.isdir(path):
+            signal.raise_signal(signal.SIGINT)
+        remove(path, **options)
+
+    filled("a.zarr", b"old", overwrite=False)
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        filled("a.zarr", b"new", overwrite=True, error=error)
+    assert (here / "a.zarr" / "file").read_bytes() == (b"old" if error else b"new")
+    assert os.listdir() == ["a.zarr"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems need not be able to")
 def test_names_are_exchanged_in_one_step(here):
     for name in "ab":
@@ -408,6 +427,18 @@ def test_names_are_exchanged_in_one_step(here):
     assert (os.listdir("a"), os.listdir("b")) == (["b"], ["a"])
     with pytest.raises(FileNotFoundError, match="absent"):
         exchange("absent", "a")
+
+
+def test_a_folder_that_another_process_removes_is_written_anew(here, monkeypatch):
+    def removed_before(first, second):
+        shutil.rmtree(second)
+        return exchange(first, second)
+
+    filled("a.zarr", b"old", overwrite=False)
+    monkeypatch.setattr("fastseg.io.atomic.exchange", removed_before)
+    filled("a.zarr", b"new", overwrite=True)
+    assert (here / "a.zarr" / "file").read_bytes() == b"new"
+    assert os.listdir() == ["a.zarr"]
 
 
 def test_a_folder_that_was_moved_away_by_a_killed_run_comes_back(here):

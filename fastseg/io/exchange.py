@@ -16,7 +16,7 @@ _SWAP = 2
 
 
 def exchange(first: str, second: str) -> bool:
-    """Exchange the names of two files or folders; whether this system can.
+    """Exchange the names of two files or folders; whether this system can, and the second is there.
 
     Linux, renameat2(2) with RENAME_EXCHANGE; macOS, renamex_np(2) with RENAME_SWAP.
 
@@ -31,7 +31,7 @@ def exchange(first: str, second: str) -> bool:
     if call(os.fsencode(first), os.fsencode(second)) == 0:
         return True
     number = ctypes.get_errno()
-    if number in _UNABLE:
+    if number in _UNABLE or (number == errno.ENOENT and not os.path.lexists(second)):
         return False
     raise OSError(number, os.strerror(number), first)
 

@@ -85,15 +85,16 @@ class Threads:
         self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
         self._serving: list[Task[None]] = []
 
-    def begin(self, function: Callable[..., T], *args: Any) -> Task[T]:
-        """Have a thread call a function; tasks begin in their order."""
-        task = Task(lambda: function(*args))
+    def begin(self, task: Task[Any]) -> None:
+        """Have a thread do a task; they begin in their order.
+
+        Who needs it finished keeps it first: Ctrl-C can come right after this.
+        """
         self._tasks.put(task)
         if len(self._serving) < self._n_threads:
             serving = Task(partial(_serve, self._tasks, weakref.ref(self)))
             self._serving.append(serving)
             serving.in_a_thread()
-        return task
 
     def __enter__(self) -> Threads:
         return self

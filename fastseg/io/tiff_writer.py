@@ -7,6 +7,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_write
 from .chunked import REGION_BYTES, LabelPlan, Region, shape_of
-from .threads import Threads
+from .threads import Task, Threads
 from .tiff_tags import ASCII, CLASSIC_BYTES, LONG, SHORT, Directories, Tag
 
 _SIDE = 512
@@ -191,9 +192,11 @@ class TiffWriter:
                 for down in range(coarser.counts[0]):
                     # A row at a time: the finer tiles are read here, and halved by the threads.
                     halving = [
-                        threads.begin(self._halved, self._children(finer, down, right))
+                        Task(partial(self._halved, self._children(finer, down, right)))
                         for right in range(coarser.counts[1])
                     ]
+                    for task in halving:
+                        threads.begin(task)
                     for right, task in enumerate(halving):
                         self._append(coarser, down, right, task.result())
                     done += coarser.counts[1]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
-from .threads import Threads
+from .threads import Task, Threads
 from .undisturbed import to_its_end
 from .zarr_chunks import ZarrPlace
 from .zarr_store import library
@@ -264,7 +264,10 @@ class ZarrWriter:
         total, done = sum(len(each) for each in steps), 0
         with Threads(n_threads) as threads:
             for level, parts in enumerate(steps):
-                for task in [threads.begin(self.shrink, level, part) for part in parts]:
+                shrinking = [Task(partial(self.shrink, level, part)) for part in parts]
+                for task in shrinking:
+                    threads.begin(task)
+                for task in shrinking:
                     task.result()
                     done += 1
                     if tick is not None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -162,9 +163,9 @@ class _Pass:
         try:
             for chunk in reading.chunks(threads, progress, "labels", self.writer.block):
                 full = self._label(chunk)
-                encoding.append(
-                    (chunk.region, threads.begin(self.writer.encode, chunk.region, full))
-                )
+                task = Task(partial(self.writer.encode, chunk.region, full))
+                encoding.append((chunk.region, task))
+                threads.begin(task)
                 if len(encoding) > reading.n_threads:
                     self._write(encoding)
             while encoding:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,8 @@ class Reading:
         progress.report(stage, 0, total, info)
         try:
             for number, region in self._regions(block):
-                pending.append(threads.begin(self.read, number, region))
+                pending.append(Task(partial(self.read, number, region)))
+                threads.begin(pending[-1])
                 if len(pending) > ahead:
                     yield taken()
                     tell()

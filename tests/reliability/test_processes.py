@@ -443,7 +443,7 @@ class TestCtrlC:
             f"""
             from fastseg.kernels.cpu.pool import run_chunks
             from fastseg.kernels.forking import unforked
-            from fastseg.io.threads import Threads
+            from fastseg.io.threads import Task, Threads
             from fastseg.io.undisturbed import to_its_end
 
             def enter():
@@ -451,8 +451,11 @@ class TestCtrlC:
                     pass
 
             def read():
+                tasks = [Task(int) for _ in range(4)]
                 with Threads(2) as threads:
-                    for task in [threads.begin(abs, -number) for number in range(4)]:
+                    for task in tasks:
+                        threads.begin(task)
+                    for task in tasks:
                         task.result()
 
             def interrupt(*signal_and_frame):
