@@ -200,13 +200,13 @@ def _inflated(name: str, most: int) -> Any:
         if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return name
         packed = file.read()
-    # What is large by itself may stand before the pixels.
-    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most + 4 * len(packed))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     plain: Any = io.BytesIO(head)
     plain.seek(len(head))
     write_file_meta_info(plain, meta, enforce_standard=False)
-    plain.write(content)
+    # What is large by itself may stand before the pixels.
+    most += 4 * len(packed)
+    plain.write(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most))
     plain.seek(0)
     return plain
 
