@@ -29,7 +29,7 @@ _NEEDED = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
 # Part by which the steps from slice to slice may differ, for positions in few digits.
 _UNEVEN = 0.05
 # Bytes that all but the pixels may take where a file is deflated, and those of a value.
-_MOST_HEAD, _VALUE = 2**23, 8
+_MOST_HEAD, _VALUE = 2**22, 8
 _RLE_PACKED = 64  # values for a byte of run-length encoding, at most
 # DICOM looks to the left and the back, NIfTI to the right and the front.
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
