@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # Their locks are taken before a fork, too, and by what a fork waits for: they are loaded
 # first, for the hooks of what was loaded last come first.
+import _frozen_importlib
 import concurrent.futures.thread
 import logging
 import os
@@ -45,12 +46,20 @@ def _before() -> None:
     me = threading.get_ident()
     end = time.monotonic() + _PATIENCE
     _gate.acquire()
-    while any(thread != me for thread in _working.copy().values()) and time.monotonic() < end:
+    while not {*_working.copy().values(), *_importing()} <= {me} and time.monotonic() < end:
         _gate.release()  # for work within work
         try:
             time.sleep(_PAUSE)
         finally:
             _gate.acquire()
+
+
+def _importing() -> set[int]:
+    """Threads that import modules of this package: calls load some when they need them."""
+    package = __name__.partition(".")[0]
+    locks = getattr(_frozen_importlib, "_module_locks", {})  # CPython's
+    found = [ref() for name, ref in locks.copy().items() if name.startswith(package)]
+    return {lock.owner for lock in found if getattr(lock, "owner", None) is not None}
 
 
 def _after_in_child() -> None:

@@ -246,6 +246,24 @@ class TestForks:
             NUMBA_CACHE_DIR=str(tmp_path / "cache"),
         )
 
+    def test_while_another_thread_imports_what_a_call_needs(self, tmp_path):
+        run(
+            tmp_path,
+            """
+            from importlib import _bootstrap
+            begun = threading.Event()
+            def work():
+                with _bootstrap._ModuleLockManager("fastseg.ward"):
+                    begun.set()
+                    time.sleep(0.5)
+            thread = threading.Thread(target=work)
+            thread.start()
+            begun.wait()
+            wait_for(forked(lambda: fastseg.segment(rows[:9, :1], 2, method="ward")))
+            thread.join()
+            """,
+        )
+
     def test_workers_of_a_server_are_forked_once_it_has_fitted(self, tmp_path, times):
         """And fork again, fit in threads, and end as other programs do."""
         run(
