@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.tasks import Task
 from .atomic import atomic_write
 from .chunked import REGION_BYTES, LabelPlan, Region, shape_of
-from .threads import Task, Threads
+from .threads import Threads
 from .tiff_tags import ASCII, CLASSIC_BYTES, LONG, SHORT, Directories, Tag
 
 _SIDE = 512

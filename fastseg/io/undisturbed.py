@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from .threads import Task
+from ..kernels.tasks import Task
 
 T = TypeVar("T")
 

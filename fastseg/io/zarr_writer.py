@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.tasks import Task
 from .atomic import atomic_folder, writing_to
 from .chunked import LabelPlan, Region, blocks_in, regions, shape_of
 from .ome_zarr import Multiscale, in_image, label_attributes, plain, version_for
-from .threads import Task, Threads
+from .threads import Threads
 from .undisturbed import to_its_end
 from .zarr_chunks import ZarrPlace
 from .zarr_store import library

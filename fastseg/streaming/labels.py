@@ -17,9 +17,10 @@ from ..io.atomic import atomic_write, settle
 from ..io.chunked import ChunkedImage, LabelPlan, LabelWriter, Region
 from ..io.image import Legend
 from ..io.opening import create_labels, writes_regions
-from ..io.threads import Task, Threads
+from ..io.threads import Threads
 from ..io.undisturbed import to_its_end
 from ..kernels.backend import Array, Backend
+from ..kernels.tasks import Task
 from ..labelling import LabelsOf, choose_start_label, label_type, stored_type
 from ..memory import MEBIBYTE
 from ..model import Model

@@ -14,8 +14,9 @@ import numpy as np
 from ..arrays import check_finite, check_largest, native
 from ..io.chunked import ChunkedImage, DamagedBlock, Region, blocks_in, cut, regions, shape_of
 from ..io.image import stored_value
-from ..io.threads import Task, Threads
+from ..io.threads import Threads
 from ..kernels.backend import Array
+from ..kernels.tasks import Task
 from ..memory import ENGINE_BYTES, MEBIBYTE, release_freed
 from ..pixels import Pixels, both, check_kept, those_kept
 from ..progress import Progress

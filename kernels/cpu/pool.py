@@ -5,8 +5,7 @@ OpenMP layer when a process forks. Here kernels that release the GIL run on plai
 Python threads: the caller works too, so nothing waits for a busy pool, and the
 results are consumed in chunk order, so that sums never depend on scheduling.
 
-Threads hand over by plain locks and queues in C. Those of `concurrent.futures` and of
-`threading.Event`, written in Python, stay locked where Ctrl-C comes while they are being taken.
+Threads hand over by plain locks and queues in C: see `tasks`.
 """
 
 from __future__ import annotations
@@ -18,33 +17,9 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from ..tasks import Task
+
 T = TypeVar("T")
-
-
-class _Job:
-    """A task that a thread of the pool does, unless it is called off before it begins."""
-
-    def __init__(self, task: Callable[[], None]) -> None:
-        self.task: Callable[[], None] | None = task
-        self.taken = threading.Lock()
-        self.running = threading.Lock()
-        self.running.acquire()
-
-    def do(self) -> None:
-        if self.taken.acquire(blocking=False):
-            try:
-                assert self.task is not None
-                self.task()
-            finally:
-                self.task = None
-                self.running.release()
-
-    def finish(self) -> None:
-        """Call it off, or wait until it is done."""
-        if self.taken.acquire(blocking=False):
-            self.task = None  # it may lie in the queue for long, and holds arrays
-        else:
-            self.running.acquire()
 
 
 class _Pool:
@@ -52,10 +27,10 @@ class _Pool:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.jobs: SimpleQueue[Task[None]] = SimpleQueue()
         self.size = 0
 
-    def submit(self, jobs: list[_Job]) -> None:
+    def submit(self, jobs: list[Task[None]]) -> None:
         """Have the jobs done by as many threads, which serve all callers."""
         # While the interpreter shuts down, and where threads are rationed, the caller works alone.
         with suppress(RuntimeError), self.lock:
@@ -69,7 +44,7 @@ class _Pool:
             self.jobs.put(job)
 
 
-def _work(jobs: SimpleQueue[_Job]) -> None:
+def _work(jobs: SimpleQueue[Task[None]]) -> None:
     while True:
         jobs.get().do()
 
@@ -148,7 +123,7 @@ def run_chunks(
         return
     run: _Run[Any] = _Run(task, n_chunks, consume)
     n_helpers = min(n_threads, n_chunks) - 1
-    helpers = [_Job(run.help) for _ in range(n_helpers)]
+    helpers = [Task(run.help) for _ in range(n_helpers)]
     try:
         _pool.submit(helpers)
         run.work(tick)

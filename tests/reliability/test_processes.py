@@ -461,7 +461,8 @@ class TestCtrlC:
             f"""
             from fastseg.kernels.cpu.pool import run_chunks
             from fastseg.kernels.forking import unforked
-            from fastseg.io.threads import Task, Threads
+            from fastseg.io.threads import Threads
+            from fastseg.kernels.tasks import Task
             from fastseg.io.undisturbed import to_its_end
 
             def enter():
