@@ -178,6 +178,7 @@ inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __int_as_float(int bits) { float x; std::memcpy(&x, &bits, 4); return x; }
+inline int __float_as_int(float x) { int bits; std::memcpy(&bits, &x, 4); return bits; }
 inline double __longlong_as_double(long long bits) { double x; std::memcpy(&x, &bits, 8); return x; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 using std::fmax, std::fmin, std::sqrt;

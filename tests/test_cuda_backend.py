@@ -18,7 +18,7 @@ from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cuda import CudaBackend, counters, transfer, wide
 from fastseg.kernels.cuda import points as cuda_points
-from fastseg.kernels.cuda.centers import rounding_bound
+from fastseg.kernels.cuda.centers import Comparison
 from fastseg.kernels.cuda.device import OutOfMemory
 from fastseg.kernels.cuda.points import Plan
 
@@ -175,14 +175,42 @@ class TestNearTies:
         points = rng.normal(0, 2.0**log_scale, (50, d)) + 2.0**log_offset
         points = points.astype(np.float32)
         centers = rng.normal(0, 2.0**log_scale, (20, d)) + 2.0**log_offset
-        exact = reference.distances(points, centers)
-        rounded = np.zeros((50, 20), np.float32)
+        comparison = Comparison(centers, points.dtype)
+        t = flushed(flushed(points) - flushed(comparison.origin))
+        square = np.zeros(50, np.float32)
+        compared = np.repeat(flushed(comparison.terms[:20, 0])[None], 50, axis=0)
         for f in range(d):
-            t = flushed(flushed(points[:, f, None]) - flushed(centers.astype(np.float32)[:, f]))
-            rounded = flushed(rounded + flushed(t * t))
-        a, b, c = rounding_bound(centers)
-        bound = (a * rounded + b * np.sqrt(rounded.astype(np.float64)) + c) / 2
-        assert (np.abs(rounded - exact) <= bound).all()
+            factors = flushed(comparison.terms[:20, 1 + f]).astype(np.float64)
+            compared = flushed(np.float32(t[:, f, None] * factors + compared))
+            square = flushed(np.float32(t[:, f].astype(np.float64) ** 2 + square))
+        names = np.arange(20, dtype=np.int32) % 16
+        compared = (compared.view(np.int32) & ~np.int32(15) | names).view(np.float32)
+        away = np.square(points - comparison.origin.astype(np.float64)).sum(axis=1)
+        exact = reference.distances(points, centers) - away[:, None]
+        error = comparison.error[0] + comparison.error[1] * square.astype(np.float64)
+        assert (np.abs(compared - exact) <= error[:, None] / 2).all()
+
+    @pytest.mark.parametrize("d", [1, 3, 20])
+    @pytest.mark.parametrize("k", [1, 3, 16, 17, 40, 64])
+    def test_any_number_of_centres_is_compared_in_groups(self, cuda, k, d):
+        rng = np.random.default_rng(k)
+        points = rng.integers(0, 256, (999, d), dtype=np.uint8)
+        centers = rng.uniform(-20, 280, (k, d))
+        labels, distances = reference.assign(points, centers)
+        np.testing.assert_array_equal(cuda.put(points).assign(centers), labels)
+        partials = cuda.put(points).accumulate(centers)
+        np.testing.assert_array_equal(partials.weights, np.bincount(labels, minlength=k))
+        np.testing.assert_allclose(partials.inertia, distances.sum(), rtol=1e-12)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+    @pytest.mark.parametrize("far", [1e5, 1e9, 1e20, 1e38])
+    def test_centres_far_from_all_points(self, cuda, dtype, far):
+        rng = np.random.default_rng(0)
+        points = rng.integers(0, 256, (700, 3)).astype(dtype)
+        centers = np.concatenate([rng.uniform(0, 256, (5, 3)), [[far, 0, 0], [-far, far, 1]]])
+        for order in (slice(None), slice(None, None, -1)):
+            labels = cuda.put(points).assign(centers[order])
+            np.testing.assert_array_equal(labels, reference.assign(points, centers[order])[0])
 
 
 class TestRoom:

@@ -17,7 +17,7 @@ from emulated_device import DeviceArray, EmulatedDevice, flush_memory
 from fastseg.kernels import reference
 from fastseg.kernels.cuda import CudaBackend
 from fastseg.kernels.cuda.centers import ManyCenters
-from fastseg.kernels.cuda.points import compiled_for
+from fastseg.kernels.cuda.points import GROUP, compiled_for
 from fastseg.kernels.cuda.source import defines
 
 pytestmark = [
@@ -134,8 +134,8 @@ class TestFarIntoLargeArrays:
         device.launch(
             ("assign.cu", compiled_for(np.dtype(dtype), d), "assign_int32"), 2, 256,
             (
-                points, ManyCenters(device, centers).argument, np.int64(start), np.int64(n),
-                np.int32(d), np.int32(0), labels, distances,
+                points, ManyCenters(device, centers, np.dtype(dtype)).argument, np.int64(start),
+                np.int64(n), np.int32(d), np.int32(0), labels, distances,
             ),
         )  # fmt: skip
         expected, squared = reference.assign(here, centers)
@@ -170,14 +170,15 @@ class TestFarIntoLargeArrays:
         values = np.random.default_rng(0).integers(0, 200, (1000, 1)).astype(np.uint8)
         centers, d = np.array([[50.0], [150.0]]), 1
         n_pieces = -(-n // piece)
-        n_groups = -(-n_pieces // 64)
+        n_groups = -(-n_pieces // GROUP)
         rows, sums = sparse((n_pieces, 5), np.float64), sparse((n_groups, 5), np.float64)
         tickets = sparse(n_groups, np.uint32)
-        memory_of(tickets)[-1] = n_pieces - (n_groups - 1) * 64 - 1  # the others were before
+        memory_of(tickets)[-1] = n_pieces - (n_groups - 1) * GROUP - 1  # the others were before
         device.launch(
             ("accumulate_many.cu", compiled_for(values.dtype, d), "accumulate_owned"), 2, 256,
             (
-                device.to_device(values), np.uint64(0), ManyCenters(device, centers).argument,
+                device.to_device(values), np.uint64(0),
+                ManyCenters(device, centers, values.dtype).argument,
                 np.int64(2**33), np.int64(n), np.int64(n), np.int64(piece), np.int32(d), rows,
                 tickets, sums,
             ),

@@ -5,11 +5,52 @@
 #include "nearest.cuh"
 #include "rows.cuh"
 
-// A value as an integer, or in float64.
 template <class Sum>
-__device__ Sum as(Real value) {
-    return sizeof(Sum) == sizeof(double) ? Sum(to_double(value)) : Sum(value);
+__device__ Sum value_as(Wide value, double weight, bool weighted) {
+    if constexpr (sizeof(Sum) == sizeof(double)) {
+        return weighted ? __dmul_rn(weight, to_double(value)) : to_double(value);
+    } else {
+        return Sum(value);
+    }
 }
+
+// A thread's sums in shared memory, in vectors side by side with those of other threads, so
+// that a warp's accesses meet each bank once.
+template <class Sum, int THREADS>
+struct Columns {
+    static constexpr int WIDTH = N_FEATURES + 1;  // of a cluster, where it is known
+    static constexpr int UNIT = N_FEATURES ? alignment(WIDTH * sizeof(Sum)) / sizeof(Sum) : 1;
+    typedef Pack<Sum, UNIT> Unit;
+    Unit* units;
+
+    __device__ explicit Columns(void* shared)
+        : units(reinterpret_cast<Unit*>(shared) + threadIdx.x) {}
+    __device__ void clear(int n_sums) {
+        for (int u = 0; u < n_sums / UNIT; ++u) units[u * THREADS] = Unit{};
+    }
+    __device__ void add(const Rows& x, int p, int label, double weight, bool weighted) {
+        const int width = x.n_features() + 1;
+        Unit* mine = units + label * (width / UNIT) * THREADS;
+#pragma unroll
+        for (int u = 0; u < width / UNIT; ++u) {
+            Unit unit = mine[u * THREADS];
+#pragma unroll
+            for (int i = 0; i < UNIT; ++i) {
+                const int f = u * UNIT + i;
+                unit.v[i] += f < x.n_features() ? value_as<Sum>(x.value(p, f), weight, weighted)
+                                                : Sum(weight);
+            }
+            mine[u * THREADS] = unit;
+        }
+    }
+    // Sum of a column over the block's threads, called by a whole warp.
+    __device__ double total(int column) const {
+        const Unit* all = units - threadIdx.x + column / UNIT * THREADS;
+        double sum = 0.0;
+        for (int i = threadIdx.x % WARP; i < THREADS; i += WARP) sum += all[i].v[column % UNIT];
+        return warp_sum(sum);
+    }
+};
 
 template <class Sum, int THREADS>
 __device__ void accumulate_columns(
@@ -20,48 +61,41 @@ __device__ void accumulate_columns(
     DYNAMIC_SHARED(double, shared);
     __shared__ double scratch[WARP];
     __shared__ double exact[FEW];
-    Sum* columns = reinterpret_cast<Sum*>(shared) + threadIdx.x;
+    Columns<Sum, THREADS> columns(shared);
     // 32-bit sums are of points that weigh one, which the compiler then knows.
     const bool weighted = sizeof(Sum) == sizeof(double) && weights;
-    const int width = n_features + 1;
-    const int n_sums = centers.n_clusters * width;
+    const int d = N_FEATURES ? N_FEATURES : n_features;
+    const int n_sums = centers.n_clusters * (d + 1);
     const int64 n_pieces = (n_points + piece_size - 1) / piece_size;
-    for (int i = threadIdx.x; i < centers.n_clusters * n_features; i += THREADS) {
+    for (int i = threadIdx.x; i < centers.n_clusters * d; i += THREADS) {
         exact[i] = centers.exact[i];
     }
     __syncthreads();
     for (int64 piece = start / piece_size + blockIdx.x; piece * piece_size < stop;
          piece += gridDim.x) {
-        const int64 last = (piece + 1) * piece_size < stop ? (piece + 1) * piece_size : stop;
-        for (int c = 0; c < n_sums; ++c) columns[c * THREADS] = Sum(0);
+        // Within a piece 32 bits tell the points.
+        const int64 first = piece * piece_size - start;
+        const int size = int(stop - start - first < piece_size ? stop - start - first : piece_size);
+        const POINT* here = points + first * d;
+        columns.clear(n_sums);
         double inertia = 0.0;
-        for (int64 i = piece * piece_size + threadIdx.x * PACK; i < last;
-             i += THREADS * PACK) {
-            const Rows x(points, i - start, last - start, n_features);
+        for (int i = threadIdx.x * PACK; i < size; i += THREADS * PACK) {
+            const Rows x(here, i, size, d);
             int labels[PACK];
             nearest(x, centers, exact, labels);
 #pragma unroll
             for (int p = 0; p < PACK; ++p) {
-                if (i + p >= last) break;
-                const double w = weighted ? weights[i - start + p] : 1.0;
-                Sum* mine = columns + labels[p] * width * THREADS;
-#pragma unroll
-                for (int f = 0; f < x.n_features(); ++f) {
-                    const Real v = x.value(p, f);
-                    mine[f * THREADS] += weighted ? Sum(__dmul_rn(w, to_double(v))) : as<Sum>(v);
-                }
-                mine[x.n_features() * THREADS] += Sum(w);
-                inertia += __dmul_rn(
-                    w, exact_distance(x, p, exact + labels[p] * x.n_features()));
+                if (i + p >= size) break;
+                const double w = weighted ? weights[first + i + p] : 1.0;
+                columns.add(x, p, labels[p], w, weighted);
+                const double squared = exact_distance(x, p, exact + labels[p] * d);
+                inertia += weighted ? __dmul_rn(w, squared) : squared;
             }
         }
         __syncthreads();
         double* row = rows + piece * (n_sums + 1);
         for (int c = threadIdx.x / WARP; c < n_sums; c += THREADS / WARP) {
-            const Sum* column = reinterpret_cast<Sum*>(shared) + c * THREADS;
-            double sum = 0.0;
-            for (int i = threadIdx.x % WARP; i < THREADS; i += WARP) sum += double(column[i]);
-            sum = warp_sum(sum);
+            const double sum = columns.total(c);
             if (threadIdx.x % WARP == 0) row[c] = sum;
         }
         inertia = block_sum(inertia, scratch);

@@ -4,56 +4,161 @@
 
 #include "types.cuh"
 
-__device__ inline double add_square(double total, double a, double b) {
+__device__ inline double square_of_difference(double a, double b) {
     const double t = __dsub_rn(a, b);
-    return __dadd_rn(total, __dmul_rn(t, t));
+    return __dmul_rn(t, t);
 }
 
 __device__ inline double exact_distance(const Rows& rows, int p, const double* center) {
-    double d = 0.0;
+    double d = square_of_difference(to_double(rows.value(p, 0)), center[0]);
 #pragma unroll
-    for (int f = 0; f < rows.n_features(); ++f) {
-        d = add_square(d, to_double(rows.value(p, f)), center[f]);
+    for (int f = 1; f < rows.n_features(); ++f) {
+        d = __dadd_rn(d, square_of_difference(to_double(rows.value(p, f)), center[f]));
     }
     return d;
 }
 
-// What float32 distances to the best two centres may be wrong by together, where the
-// second is ``d``: a x d + b x sqrt(d) + c.
-struct Bound {
-    float a, b_squared, c;
-
-    // Whether the gap is larger. Squared, for a root costs as much as a distance; written
-    // so that infinities and what is no number do not decide.
-    __device__ bool decides(float best, float second) const {
-        const float left = (second - best) - (a * second + c);
-        return left > 0.0f && left * left > b_squared * second;
-    }
-};
+// With t = x - origin and c' = c - origin a squared distance is |t|^2 + |c'|^2 - 2 t.c'.
+// The first term is the same for all centres: float32 compares the others alone, which take
+// a multiplication and addition for each feature.
 
 // Few centres travel with the launch, into constant memory.
 constexpr int FEW = 80;
 
 struct FewCenters {
-    double exact[FEW];   // (n_clusters, n_features)
-    float rounded[FEW];  // the same in float32
-    Bound bound;
-    int n_clusters;
+    double exact[FEW];                     // (n_clusters, n_features)
+    alignas(16) float terms[2 * FEW + 8];  // (n_padded, 1 + n_features) |c'|^2 and -2 c'
+    float origin[FEW];                     // (n_features,) whole numbers where points are
+    float error, error_of_square;          // what two compared values may be wrong by together
+    int n_clusters;                        // is error + error_of_square x |t|^2
 };
 
 struct ManyCenters {
     const double* exact;
-    const float* rounded;
-    Bound bound;
+    const float* terms;
+    const float* origin;
+    float error, error_of_square;
     int n_clusters;
 };
 
-__device__ inline int nearest_exact(
-    const Rows& rows, int p, const double* exact, int n_clusters) {
+// Centres compared between two looks at whether there are more; the terms are padded to a
+// multiple with centres that are far from all points.
+constexpr int AT_ONCE = 4;
+
+// Above this error float32 may have overflowed. The host sees to whole points, which are small.
+constexpr float LARGE = 1e30f;
+
+// Written so that what is no number is not in range.
+__device__ inline bool in_range(float error) { return sizeof(POINT) < 4 || error < LARGE; }
+
+// Points less the origin, in float32.
+#if N_FEATURES > 0
+struct Shifted {
+    float t[PACK][N_FEATURES];
+
+    template <class Centers>
+    __device__ Shifted(const Rows& rows, const Centers& centers) {
+#pragma unroll
+        for (int p = 0; p < PACK; ++p)
+#pragma unroll
+            for (int f = 0; f < N_FEATURES; ++f)
+                t[p][f] = difference(rows.value(p, f), centers.origin[f]);
+    }
+    __device__ static constexpr int n_features() { return N_FEATURES; }
+    __device__ float value(int p, int f) const { return t[p][f]; }
+};
+#else
+struct Shifted {
+    const Rows& rows;
+    const float* origin;
+
+    template <class Centers>
+    __device__ Shifted(const Rows& rows, const Centers& centers)
+        : rows(rows), origin(centers.origin) {}
+    __device__ int n_features() const { return rows.n; }
+    __device__ float value(int p, int f) const { return difference(rows.value(p, f), origin[f]); }
+};
+#endif
+
+// Squared distance less |t|^2.
+__device__ inline float compared(const Shifted& t, int p, const float* terms) {
+    float d = terms[0];
+#pragma unroll
+    for (int f = 0; f < t.n_features(); ++f) d = fmaf(t.value(p, f), terms[1 + f], d);
+    return d;
+}
+
+__device__ inline float square(const Shifted& t, int p) {
+    float s = 0.0f;
+#pragma unroll
+    for (int f = 0; f < t.n_features(); ++f) s = fmaf(t.value(p, f), t.value(p, f), s);
+    return s;
+}
+
+// The last bits of a compared value name the centre within a group of so many, so that the
+// least value brings its label along.
+constexpr int GROUP_OF_CENTERS = 16;
+constexpr int NAME = GROUP_OF_CENTERS - 1;
+
+__device__ inline float named(float d, int name) {
+    return __int_as_float((__float_as_int(d) & ~NAME) | name);
+}
+__device__ inline int name_of(float d) { return __float_as_int(d) & NAME; }
+
+// Take a group of centres into the least and the second least value of each point.
+__device__ inline void compare_group(
+    const Shifted& t, const float* terms, int size, float (&least)[PACK], float (&second)[PACK]
+) {
+    int name = 0;
+    do {
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+#pragma unroll
+            for (int p = 0; p < PACK; ++p) {
+                const float d = named(compared(t, p, terms), name);
+                second[p] = minimum(second[p], maximum(least[p], d));
+                least[p] = minimum(least[p], d);
+            }
+            terms += 1 + t.n_features();
+            ++name;
+        }
+    } while (name < size);
+}
+
+template <class Centers>
+__device__ void compare(
+    const Shifted& t, const Centers& centers, float (&least)[PACK], float (&second)[PACK],
+    int (&labels)[PACK]
+) {
+    const int n = centers.n_clusters;
+#pragma unroll
+    for (int p = 0; p < PACK; ++p) least[p] = second[p] = __int_as_float(0x7f800000);
+    compare_group(t, centers.terms, n < GROUP_OF_CENTERS ? n : GROUP_OF_CENTERS, least, second);
+#pragma unroll
+    for (int p = 0; p < PACK; ++p) labels[p] = name_of(least[p]);
+    for (int first = GROUP_OF_CENTERS; first < n; first += GROUP_OF_CENTERS) {
+        const int size = n - first < GROUP_OF_CENTERS ? n - first : GROUP_OF_CENTERS;
+        float before[PACK];
+#pragma unroll
+        for (int p = 0; p < PACK; ++p) before[p] = least[p];
+        compare_group(t, centers.terms + first * (1 + t.n_features()), size, least, second);
+#pragma unroll
+        for (int p = 0; p < PACK; ++p) {
+            if (least[p] < before[p]) labels[p] = first + name_of(least[p]);
+        }
+    }
+}
+
+// Nearest of the centres that ``may_be`` it, in float64; the lowest label wins a tie.
+template <class MayBe>
+__device__ int nearest_exact(
+    const Rows& rows, int p, const double* exact, int n_clusters, MayBe may_be
+) {
     double best = __longlong_as_double(0x7ff0000000000000);
     int label = 0;
     for (int j = 0; j < n_clusters; ++j) {
-        const double d = exact_distance(rows, p, exact + int64(j) * rows.n_features());
+        if (!may_be(j)) continue;
+        const double d = exact_distance(rows, p, exact + j * rows.n_features());
         if (d < best) {
             best = d;
             label = j;
@@ -66,38 +171,24 @@ template <class Centers>
 __device__ void nearest_filtered(
     const Rows& rows, const Centers& centers, const double* exact, int (&labels)[PACK]
 ) {
-    float best[PACK], second[PACK];
+    const Shifted t(rows, centers);
+    float least[PACK], second[PACK], errors[PACK];
+    compare(t, centers, least, second, labels);
+    bool decided = true;
 #pragma unroll
     for (int p = 0; p < PACK; ++p) {
-        best[p] = second[p] = __int_as_float(0x7f800000);
-        labels[p] = 0;
+        errors[p] = fmaf(centers.error_of_square, square(t, p), centers.error);
+        decided = decided & (second[p] - least[p] > errors[p]) & in_range(errors[p]);
     }
-#pragma unroll 2
-    for (int j = 0; j < centers.n_clusters; ++j) {
-        const float* center = centers.rounded + int64(j) * rows.n_features();
-        float d[PACK] = {};
-#pragma unroll
-        for (int f = 0; f < rows.n_features(); ++f) {
-            const float c = center[f];
-#pragma unroll
-            for (int p = 0; p < PACK; ++p) {
-                const float t = float(rows.value(p, f)) - c;
-                d[p] = fmaf(t, t, d[p]);
-            }
-        }
-#pragma unroll
-        for (int p = 0; p < PACK; ++p) {
-            second[p] = fminf(second[p], fmaxf(best[p], d[p]));
-            labels[p] = d[p] < best[p] ? j : labels[p];
-            best[p] = fminf(best[p], d[p]);
-        }
-    }
-    if (centers.n_clusters == 1) return;
+    if (decided) return;
 #pragma unroll
     for (int p = 0; p < PACK; ++p) {
-        if (!centers.bound.decides(best[p], second[p])) {
-            labels[p] = nearest_exact(rows, p, exact, centers.n_clusters);
-        }
+        if (second[p] - least[p] > errors[p] && in_range(errors[p])) continue;
+        const float limit =
+            in_range(errors[p]) ? least[p] + errors[p] : __int_as_float(0x7f800000);
+        labels[p] = nearest_exact(rows, p, exact, centers.n_clusters, [&](int j) {
+            return !(compared(t, p, centers.terms + j * (1 + t.n_features())) > limit);
+        });
     }
 }
 
@@ -111,7 +202,8 @@ __device__ void nearest(
     if constexpr (sizeof(POINT) == 8) {
 #pragma unroll
         for (int p = 0; p < PACK; ++p) {
-            labels[p] = nearest_exact(rows, p, exact, centers.n_clusters);
+            labels[p] = nearest_exact(
+                rows, p, exact, centers.n_clusters, [](int) { return true; });
         }
     } else {
         nearest_filtered(rows, centers, exact, labels);

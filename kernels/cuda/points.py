@@ -25,9 +25,9 @@ _TABLE_BYTES = 160 * 2**10
 _MANY_THREADS = 256
 
 # Pieces of a row of sums each, in groups that the device adds: see rows.cuh.
-_GROUP = 64
+GROUP = 128
 _MAX_GROUPS = 64
-_MAX_SUMS = 2**18
+_MAX_SUMS = 2**17
 _MIN_PIECE, _MAX_PIECE = 2**10, 2**18
 
 # Distances of which the largest is looked for together.
@@ -63,7 +63,7 @@ class Plan:
     @property
     def n_groups(self) -> int:
         """Rows of sums that come back."""
-        return -(-self.n_pieces // _GROUP)
+        return -(-self.n_pieces // GROUP)
 
     def on(self, device: Device) -> Plan:
         """Plan with the same sums for a device that may have less shared memory."""
@@ -86,7 +86,7 @@ class Plan:
         if integers and kernel is _OWNED and n_sums * sum_bytes <= _TABLE_BYTES:
             kernel, shared = ("accumulate_many.cu", "accumulate_shared"), n_sums * sum_bytes
         n_groups = min(max(_MAX_SUMS // (n_sums + 1), 1), _MAX_GROUPS)
-        piece = -(-n // (n_groups * _GROUP))
+        piece = -(-n // (n_groups * GROUP))
         piece = min(max(-(-piece // _MIN_PIECE) * _MIN_PIECE, _MIN_PIECE), _MAX_PIECE)
         return cls(kernel, n_threads, shared, piece, -(-n // piece), n_sums + 1)
 
@@ -125,8 +125,10 @@ class CudaPoints(Guest):
         n, (k, d) = self.n_points, centers.shape
         plan = Plan.of(n, d, k, self.dtype.kind in "iu" and self.weights is None).on(self.device)
         file, name = plan.kernel
-        many = ManyCenters(self.device, centers) if file == "accumulate_many.cu" else None
-        argument = few_centers(centers) if many is None else many.argument
+        many = None
+        if file == "accumulate_many.cu":
+            many = ManyCenters(self.device, centers, self.dtype)
+        argument = few_centers(centers, self.dtype) if many is None else many.argument
         rows, tickets, sums = self._scratch_for(plan)
         kernel = file, self.options, name
         most = self.device.max_blocks(kernel, plan.n_threads, plan.shared_bytes)
@@ -236,7 +238,7 @@ class CudaPoints(Guest):
         distances: bool = False,
     ) -> Any:
         """Chunks as (start, stop, their labels, (their arrays, their distances))."""
-        many = ManyCenters(self.device, centers)
+        many = ManyCenters(self.device, centers, self.dtype)
         kernel = "assign.cu", self.options, f"assign_{np.dtype(dtype).name}"
         most = self.device.max_blocks(kernel, _MANY_THREADS)
         direct = target is not None and usable(self.device, target)

@@ -4,7 +4,7 @@
 
 #include "types.cuh"
 
-#define GROUP 64  // pieces whose sums are added on the device; the host adds the groups
+#define GROUP 128  // pieces whose sums are added on the device; the host adds the groups
 
 template <class Value>
 __device__ Value warp_sum(Value value) {
@@ -50,6 +50,7 @@ __device__ inline void finish_row(
         __threadfence();
         for (int c = threadIdx.x; c < n_columns; c += blockDim.x) {
             double sum = 0.0;
+#pragma unroll 16
             for (int64 r = group * GROUP; r < end; ++r) sum += __ldcg(&rows[r * n_columns + c]);
             sums[group * n_columns + c] = sum;
         }

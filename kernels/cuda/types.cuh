@@ -30,6 +30,37 @@ __device__ inline double to_double(float x) {
     return x;
 #endif
 }
+
+// A value less another one in float32, exact where both are whole and of 16 bits.
+__device__ inline float difference(double x, float origin) { return float(x) - origin; }
+__device__ inline float difference(float x, float origin) { return x - origin; }
+__device__ inline float difference(int32 x, float origin) {
+    // An addition makes its bits those of a float32 above 2^23, where ones are the last bits;
+    // to convert it would be slower.
+    return __int_as_float(0x4b008000 + x) - (8388608.0f + 32768.0f + origin);
+}
+
+// The smaller and the larger of two values. By name, for CuPy's kind would turn the bits of
+// the smallest numbers into zeros.
+__device__ inline float minimum(float a, float b) {
+#ifdef __CUDA_ARCH__
+    float c;
+    asm("min.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+#else
+    return fmin(a, b);
+#endif
+}
+__device__ inline float maximum(float a, float b) {
+#ifdef __CUDA_ARCH__
+    float c;
+    asm("max.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+#else
+    return fmax(a, b);
+#endif
+}
+
 #define ALL_LANES 0xffffffffu
 
 // The largest alignment of N bytes that one load can use.
@@ -68,10 +99,11 @@ __device__ void store_pack(const Pack<Value, N>& pack, int64 at, int64 stop, Val
 
 #ifdef POINT
 
-// Every value but those of float64 is exact in float32.
-template <class Value> struct RealOf { typedef float type; };
-template <> struct RealOf<double> { typedef double type; };
-typedef RealOf<POINT>::type Real;
+// Values as they are computed with.
+template <class Value> struct WideOf { typedef int32 type; };
+template <> struct WideOf<float> { typedef float type; };
+template <> struct WideOf<double> { typedef double type; };
+typedef WideOf<POINT>::type Wide;
 
 #if N_FEATURES > 0
 
@@ -79,18 +111,27 @@ typedef RealOf<POINT>::type Real;
 constexpr int PACK = N_FEATURES > 8 ? 1 : N_FEATURES > 4 || sizeof(POINT) == 8 ? 2 : 4;
 
 struct Rows {
-    Real x[PACK][N_FEATURES];
+    Wide x[PACK * N_FEATURES];
 
-    __device__ Rows(const POINT* points, int64 first, int64 stop, int) {
-        const Pack<POINT, PACK * N_FEATURES> pack =
-            load_pack<POINT, PACK * N_FEATURES>(points, first * N_FEATURES, stop * N_FEATURES);
+    // Those from ``stop`` on are zero and not read.
+    template <class Index>
+    __device__ Rows(const POINT* points, Index first, Index stop, int) {
+        constexpr int N = PACK * N_FEATURES;
+        if (first + PACK <= stop) {
+            const Pack<POINT, N> pack =
+                *reinterpret_cast<const Pack<POINT, N>*>(points + first * N_FEATURES);
 #pragma unroll
-        for (int p = 0; p < PACK; ++p)
+            for (int i = 0; i < N; ++i) x[i] = pack.v[i];
+        } else {
 #pragma unroll
-            for (int f = 0; f < N_FEATURES; ++f) x[p][f] = Real(pack.v[p * N_FEATURES + f]);
+            for (int i = 0; i < N; ++i) {
+                const bool inside = first + i / N_FEATURES < stop;
+                x[i] = inside ? Wide(points[first * N_FEATURES + i]) : Wide(0);
+            }
+        }
     }
     __device__ static constexpr int n_features() { return N_FEATURES; }
-    __device__ Real value(int p, int f) const { return x[p][f]; }
+    __device__ Wide value(int p, int f) const { return x[p * N_FEATURES + f]; }
 };
 
 #else
@@ -101,10 +142,11 @@ struct Rows {
     const POINT* row;
     int n;
 
-    __device__ Rows(const POINT* points, int64 first, int64, int n_features)
+    template <class Index>
+    __device__ Rows(const POINT* points, Index first, Index, int n_features)
         : row(points + first * n_features), n(n_features) {}
     __device__ int n_features() const { return n; }
-    __device__ Real value(int, int f) const { return Real(row[f]); }
+    __device__ Wide value(int, int f) const { return row[f]; }
 };
 
 #endif

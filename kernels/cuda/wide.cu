@@ -5,6 +5,11 @@
 
 #define THREADS 128
 
+// The type of the products: every value but those of float64 is exact in float32.
+template <class Value> struct RealOf { typedef float type; };
+template <> struct RealOf<double> { typedef double type; };
+typedef RealOf<POINT>::type Real;
+
 // (distance, label) of the nearer of two; the lowest label wins a tie.
 __device__ inline void keep_nearer(double d, int label, double& best, int& best_label) {
     if (d < best || (d == best && label < best_label)) {
@@ -34,7 +39,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) assign_products(
     for (int64 i = int64(blockIdx.x) * (THREADS / WARP) + threadIdx.x / WARP; i < n; i += step) {
         const Rows x(points, i, n, n_features);
         Real norm = 0;
-        for (int f = lane; f < n_features; f += WARP) norm += x.value(0, f) * x.value(0, f);
+        for (int f = lane; f < n_features; f += WARP) {
+            const Real value = Real(x.value(0, f));
+            norm += value * value;
+        }
         Real least = Real(__int_as_float(0x7f800000));
         for (int j = lane; j < n_clusters; j += WARP) {
             const Real v = norms[j] - 2 * products[i * n_clusters + j];

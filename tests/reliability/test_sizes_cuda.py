@@ -15,7 +15,7 @@ from test_sizes import BORDERS, Far, N, vast
 from fastseg.kernels import reference
 from fastseg.kernels.cuda.centers import ManyCenters, few_centers
 from fastseg.kernels.cuda.device import NULL
-from fastseg.kernels.cuda.points import compiled_for
+from fastseg.kernels.cuda.points import GROUP, compiled_for
 from fastseg.kernels.cuda.source import defines
 
 pytestmark = [
@@ -45,7 +45,7 @@ class TestPoints:
     def test_labels(self, device, border, d):
         far = Far(border, "uint8", d)
         labels, distances = vast((far.length,), np.uint8), vast((far.length,), np.float64)
-        many = ManyCenters(device, far.centers)
+        many = ManyCenters(device, far.centers, np.dtype("uint8"))
         device.launch(
             ("assign.cu", compiled_for(np.dtype("uint8"), d), "assign_uint8"), 2, 256,
             (
@@ -72,19 +72,20 @@ class TestPoints:
         far = Far(border, "uint8", d)
         n_sums = far.centers.size + len(far.centers)
         n_pieces = -(-far.length // PIECE)
-        many = ManyCenters(device, far.centers)
+        few = few_centers(far.centers, np.dtype("uint8"))
+        many = ManyCenters(device, far.centers, np.dtype("uint8"))
         weights = NULL if kernel in ("accumulate_int32_128", "accumulate_shared") else far.weights
         rows = vast((n_pieces, n_sums + 1), np.float64)
-        tickets = vast((n_pieces // 64 + 1,), np.uint32)
-        sums = vast((n_pieces // 64 + 1, n_sums + 1), np.float64)
+        tickets = vast((n_pieces // GROUP + 1,), np.uint32)
+        sums = vast((n_pieces // GROUP + 1, n_sums + 1), np.float64)
         # The group's pieces before the first one are taken to be done.
         first = far.first // PIECE
-        tickets[first // 64] = first % 64
+        tickets[first // GROUP] = first % GROUP
         device.launch(
             (file, compiled_for(np.dtype("uint8"), d), kernel), 2, n_threads,
             (
                 there(far.there[far.first :]), weights if weights is NULL else there(weights),
-                few_centers(far.centers) if file == "accumulate.cu" else many.argument,
+                few if file == "accumulate.cu" else many.argument,
                 np.int64(far.first), np.int64(far.length), np.int64(far.length), np.int64(PIECE),
                 np.int32(d), there(rows), there(tickets), there(sums),
             ),
@@ -92,14 +93,14 @@ class TestPoints:
         )  # fmt: skip
         weights = None if weights is NULL else far.weights
         expected = reference.accumulate(far.here, weights, far.centers)
-        table = sums[first // 64 :].sum(axis=0)
+        table = sums[first // GROUP :].sum(axis=0)
         np.testing.assert_allclose(
             table[:-1].reshape(-1, d + 1),
             np.column_stack([expected.sums, expected.weights]),
             rtol=1e-12 if weights is not None else 0,
         )
         assert table[-1] == pytest.approx(expected.inertia)
-        assert not tickets[first // 64 :].any()
+        assert not tickets[first // GROUP :].any()
 
     def test_candidates_of_starts(self, device, border, d):
         far = Far(border, "uint8", d)
