@@ -103,7 +103,9 @@ def _folders() -> Iterator[str]:
         if _is_writable(folder):
             return
     yield str(_HERE / "__pycache__")
-    yield os.path.join(AppDirs(appname="numba", appauthor=False).user_cache_dir, "fastseg")
+    home = AppDirs(appname="numba", appauthor=False).user_cache_dir
+    if os.path.isabs(home):  # else the user has no home
+        yield os.path.join(home, "fastseg")
 
 
 @cache

@@ -289,6 +289,16 @@ def test_a_package_and_a_home_that_can_only_be_read(tmp_path, package):
         os.chmod(inner, 0o755)
 
 
+@pytest.mark.parametrize("cache", [None, "here/cache"])
+def test_a_user_without_a_home(cache, monkeypatch):
+    """A container's user may have none: nothing is kept in the working folder instead."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if cache is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    assert all(os.path.isabs(folder) for folder in kernel_cache._folders())
+
+
 def test_no_folder_that_can_be_made(tmp_path, package):
     """It works, without a word; and `fastseg info` says what that means."""
     (tmp_path / "file").write_bytes(b"")
