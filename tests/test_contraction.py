@@ -13,6 +13,7 @@ from unittest import mock
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from numba import njit
 
 from fastseg.kernels.cpu import (
     CpuBackend,
@@ -71,15 +72,17 @@ def kernels():
 
 @pytest.fixture(scope="module")
 def codes():
-    """Intermediate and machine code of each kernel, compiled anew: the cache keeps no source."""
-    from numba import njit
+    """Intermediate and machine code of each kernel."""
+    return [code_of(kernel) for kernel in kernels()]
 
-    found = []
-    for kernel in kernels():
-        (signature,) = kernel.signatures
+
+def code_of(kernel):
+    (signature,) = kernel.signatures
+    try:
+        return kernel.inspect_llvm(signature), kernel.inspect_asm(signature)
+    except UserWarning:  # it came from the cache, which keeps no source
         fresh = njit(signature, nogil=True)(kernel.py_func)
-        found.append((fresh.inspect_llvm(signature), fresh.inspect_asm(signature)))
-    return found
+        return fresh.inspect_llvm(signature), fresh.inspect_asm(signature)
 
 
 def test_the_search_finds_what_it_should():
