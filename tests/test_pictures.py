@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image as pillow
 from scipy.cluster import hierarchy
@@ -196,6 +199,34 @@ def test_drawings_go_to_whole_files(tmp_path):
         fastseg.dendrogram(result, tmp_path / "d.jpg")
     with pillow.open(tmp_path / "r.png") as picture:
         assert picture.width == 1560
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs raise_signal")
+def test_ctrl_c_does_not_come_into_matplotlib(tmp_path, monkeypatch):
+    """It would turn it into errors of its own; the wait ends, and there is no picture."""
+    result, drawn = fastseg.segment(COLORS, 3, random_state=0), threading.Event()
+    came, over = [], threading.Event()
+
+    def draw(*args, **options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+            over.wait(30)
+        except KeyboardInterrupt:
+            came.append("in the drawing")
+        finally:
+            drawn.set()
+
+    monkeypatch.setattr(Figure, "savefig", draw)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fastseg.report(COLORS, result, tmp_path / "report.png")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        over.set()
+    assert drawn.wait(30)
+    assert came == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_to_install_is_said_where_matplotlib_is_missing(monkeypatch, tmp_path):

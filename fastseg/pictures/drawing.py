@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..io import StrPath, atomic_write, check_output
+from ..kernels.tasks import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,5 +47,12 @@ def save_figure(figure: Figure, path: StrPath, *, overwrite: bool) -> None:
 
 
 def encode_figure(figure: Figure, file: BinaryIO, path: StrPath) -> None:
-    """Write a drawing into an open file, in the format that the name `path` asks for."""
-    figure.savefig(file, format=os.path.splitext(path)[1][1:].lower())
+    """Write a drawing into an open file, in the format that the name `path` asks for.
+
+    It is drawn in a thread of its own, into memory: matplotlib turns Ctrl-C that comes into it
+    into errors of its own. So Ctrl-C ends the wait, and what is drawn by then is let go.
+    """
+    drawn = io.BytesIO()
+    form = os.path.splitext(path)[1][1:].lower()
+    Task(lambda: figure.savefig(drawn, format=form)).in_a_thread().result()
+    file.write(drawn.getbuffer())
