@@ -101,7 +101,12 @@ inline const char* run_block() {
 }
 
 template <class... Parameters>
-const char* launch(void (*kernel)(Parameters...), unsigned grid, unsigned block, void** values) {
+const char* launch(
+    void (*kernel)(Parameters...), unsigned grid, unsigned block, void** values,
+    const size_t* sizes, size_t shared_bytes
+) {
+    const size_t expected[] = {sizeof(Parameters)...};
+    if (std::memcmp(sizes, expected, sizeof expected)) return "an argument is of another size";
     typedef std::tuple<void (*)(Parameters...), void**> Call;
     Call call(kernel, values);
     if (!stacks) stacks = static_cast<char*>(std::malloc(size_t(MAX_THREADS) * STACK));
@@ -123,6 +128,9 @@ const char* launch(void (*kernel)(Parameters...), unsigned grid, unsigned block,
         if (const char* error = run_block()) {
             for (Fibre& fibre : fibres) fibre.started = false;
             return error;
+        }
+        for (size_t i = shared_bytes; i < sizeof dynamic_shared; ++i) {
+            if (dynamic_shared[i] != char(0xff)) return "wrote beyond its shared memory";
         }
     }
     return nullptr;

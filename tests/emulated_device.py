@@ -48,8 +48,9 @@ def kernel_names(text, options):
 def library(name, options):
     """Kernels of a file, compiled for these macros."""
     text = f'#include "{HEADER}"\n{source(name)}\n' + "".join(
-        f'extern "C" const char* launch_{kernel}(unsigned grid, unsigned block, void** values) {{\n'
-        f"    return emulator::launch({kernel}, grid, block, values);\n}}\n"
+        f'extern "C" const char* launch_{kernel}(unsigned grid, unsigned block, void** values,'
+        f" const size_t* sizes, size_t shared_bytes) {{\n"
+        f"    return emulator::launch({kernel}, grid, block, values, sizes, shared_bytes);\n}}\n"
         for kernel in kernel_names(source(name), options)
     )
     key = hashlib.sha256(repr((text, HEADER.read_text(), options, FLAGS)).encode()).hexdigest()
@@ -273,9 +274,9 @@ class EmulatedDevice:
         arguments = [
             a if isinstance(a, (np.ndarray, np.generic)) else np.int64(a) for a in arguments
         ]
-        self.work.put(lambda: self._run(kernel, n_blocks, n_threads, arguments))
+        self.work.put(lambda: self._run(kernel, n_blocks, n_threads, arguments, shared_bytes))
 
-    def _run(self, kernel, n_blocks, n_threads, arguments):
+    def _run(self, kernel, n_blocks, n_threads, arguments, shared_bytes):
         file, options, name = kernel
         function = getattr(library(file, options), f"launch_{name}")
         function.restype = ctypes.c_char_p
@@ -287,7 +288,8 @@ class EmulatedDevice:
                 assert not isinstance(argument, np.ndarray) or argument.dtype.kind == "V", name
                 values.append(np.atleast_1d(argument))
         pointers = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
-        error = function(n_blocks, n_threads, pointers)
+        sizes = (ctypes.c_size_t * len(values))(*[value.nbytes for value in values])
+        error = function(n_blocks, n_threads, pointers, sizes, ctypes.c_size_t(shared_bytes))
         assert error is None, f"{name}: {error.decode()}"
         self._check_guards(name)
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import re
 import sys
 import types
 from pathlib import Path
@@ -17,10 +18,12 @@ from fastseg import dispatch
 from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
 from fastseg.kernels.cuda import CudaBackend, counters, transfer, wide
+from fastseg.kernels.cuda import centers as cuda_centers
 from fastseg.kernels.cuda import points as cuda_points
-from fastseg.kernels.cuda.centers import Comparison
+from fastseg.kernels.cuda.centers import FEW, N_NAMES, Comparison, few_centers
 from fastseg.kernels.cuda.device import OutOfMemory
 from fastseg.kernels.cuda.points import Plan
+from fastseg.kernels.cuda.source import source
 
 named = dispatch.backend_named
 
@@ -137,6 +140,23 @@ def flushed(array):
     return np.where(np.abs(array) < np.finfo(np.float32).tiny, np.float32(0), array)
 
 
+def compared(points, centers):
+    """The values that kernels compare (n, k), and what they may be wrong by (n, k)."""
+    comparison = Comparison(centers, points.dtype)
+    terms = flushed(comparison.terms[: len(centers)].T)[:, None]
+    t = flushed(flushed(points) - flushed(comparison.origin))
+    values, square = terms[0], np.zeros(len(points), np.float32)
+    for f in range(points.shape[1]):
+        # Multiplied and added in one step, as exact in float64.
+        values = flushed(np.float32(t[:, f, None].astype(np.float64) * terms[1 + f] + values))
+        square = flushed(np.float32(t[:, f].astype(np.float64) ** 2 + square))
+    names = np.arange(len(centers), dtype=np.int32) % N_NAMES
+    values = (values.view(np.int32) & ~np.int32(N_NAMES - 1) | names).view(np.float32)
+    values, square = values.astype(np.float64), square.astype(np.float64)[:, None]
+    constant, of_square, of_least = comparison.error.astype(np.float64)
+    return values, constant + of_square * square + of_least * values
+
+
 class TestNearTies:
     """Where float32 cannot decide: exact ties, and gaps of a rounding error of float64."""
 
@@ -175,20 +195,23 @@ class TestNearTies:
         points = rng.normal(0, 2.0**log_scale, (50, d)) + 2.0**log_offset
         points = points.astype(np.float32)
         centers = rng.normal(0, 2.0**log_scale, (20, d)) + 2.0**log_offset
-        comparison = Comparison(centers, points.dtype)
-        t = flushed(flushed(points) - flushed(comparison.origin))
-        square = np.zeros(50, np.float32)
-        compared = np.repeat(flushed(comparison.terms[:20, 0])[None], 50, axis=0)
-        for f in range(d):
-            factors = flushed(comparison.terms[:20, 1 + f]).astype(np.float64)
-            compared = flushed(np.float32(t[:, f, None] * factors + compared))
-            square = flushed(np.float32(t[:, f].astype(np.float64) ** 2 + square))
-        names = np.arange(20, dtype=np.int32) % 16
-        compared = (compared.view(np.int32) & ~np.int32(15) | names).view(np.float32)
-        away = np.square(points - comparison.origin.astype(np.float64)).sum(axis=1)
-        exact = reference.distances(points, centers) - away[:, None]
-        error = comparison.error[0] + comparison.error[1] * square.astype(np.float64)
-        assert (np.abs(compared - exact) <= error[:, None] / 2).all()
+        points[25:] = centers[rng.integers(0, 20, (25, 2))].mean(axis=1)
+        values, errors = compared(points, centers)
+        exact = reference.distances(points, centers)
+        gaps = values[:, None, :] - values[:, :, None]  # [point, i, j]: how much j exceeds i
+        farther = exact[:, None, :] - exact[:, :, None]
+        # The error of the gap itself is among those of errors.
+        assert (farther >= gaps * (1 - 1e-5) - errors[:, :, None])[gaps > 0].all()
+
+    @pytest.mark.parametrize("outlier", [0.0, -9999.0, 65535.0])
+    def test_a_far_centre_makes_no_other_one_uncertain(self, outlier):
+        rng = np.random.default_rng(0)
+        points = (1e4 + rng.random((5000, 3))).astype(np.float32)
+        points[::5] = outlier
+        centers = np.concatenate([points[6:10], points[11:14], [[outlier] * 3]]).astype(np.float64)
+        values, errors = compared(points, centers)
+        least, second = np.sort(values, axis=1)[:, :2].T
+        assert (second - least <= errors[np.arange(5000), values.argmin(axis=1)]).mean() < 0.01
 
     @pytest.mark.parametrize("d", [1, 3, 20])
     @pytest.mark.parametrize("k", [1, 3, 16, 17, 40, 64])
@@ -507,6 +530,18 @@ class TestPlan:
         assert plan.n_groups * (n_sums + 1) <= max(2 * 2**18, n * n_sums / 2**23)
         if plan.kernel[1].startswith("accumulate_int32"):
             assert plan.piece / plan.n_threads * 65535 < 2**31
+
+    def test_few_centres_have_room_in_a_launch(self):
+        for k in range(1, FEW + 1):
+            for d in range(1, FEW // k + 1):
+                for integers, dtype in [(True, "uint8"), (False, "float32")]:
+                    if Plan.of(10**6, d, k, integers).kernel[0] == "accumulate.cu":
+                        few_centers(np.zeros((k, d)), np.dtype(dtype))
+
+    @pytest.mark.parametrize("name", ["FEW", "AT_ONCE", "N_NAMES", "LARGE"])
+    def test_both_languages_have_the_same_constants(self, name):
+        (value,) = re.findall(rf"constexpr \w+ {name} = ([\de]+)f?;", source("nearest.cuh"))
+        assert float(value) == getattr(cuda_centers, name)
 
     def test_each_kernel_has_its_share(self):
         kernels = {

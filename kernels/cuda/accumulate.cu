@@ -6,7 +6,7 @@
 #include "rows.cuh"
 
 template <class Sum>
-__device__ Sum value_as(Wide value, double weight, bool weighted) {
+__device__ Sum value_as(Computed value, double weight, bool weighted) {
     if constexpr (sizeof(Sum) == sizeof(double)) {
         return weighted ? __dmul_rn(weight, to_double(value)) : to_double(value);
     } else {
@@ -15,7 +15,7 @@ __device__ Sum value_as(Wide value, double weight, bool weighted) {
 }
 
 // A thread's sums in shared memory, in vectors side by side with those of other threads, so
-// that a warp's accesses meet each bank once.
+// that a warp's additions meet each bank once.
 template <class Sum, int THREADS>
 struct Columns {
     static constexpr int WIDTH = N_FEATURES + 1;  // of a cluster, where it is known

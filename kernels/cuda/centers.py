@@ -9,28 +9,28 @@ import numpy as np
 from ..backend import Array, FloatArray
 from .device import Device
 
-# Centres that travel with a launch: as many values as FEW in nearest.cuh.
+# These are as in nearest.cuh. Centres that travel with a launch have so many values.
 FEW = 80
+# Centres that are compared between two looks at whether there are more.
+AT_ONCE = 4
+# Names of centres in the last bits of a float32.
+N_NAMES = 16
+# Above this error float32 may have overflowed.
+LARGE = 1e30
 
-# Centres that are compared at once, and told apart by the last bits of a float32.
-_AT_ONCE = 4
-_GROUP = 16
+# Squared distance of a centre that no point is near to.
+_FAR = 3e38
 
-# Above this error float32 may have overflowed; larger than any value that it decides by.
-_LARGE, _FAR = 1e30, 3e38
+_U = 2.0**-24  # rounding error of float32
+_SLACK = 1.25  # for errors of errors
 
-_ERROR = ("error", np.float32, 2)
-_N = ("n_clusters", np.int32)
-_PAD = ("pad", np.int32)
+_REST = [("error", np.float32, 3), ("n_clusters", np.int32)]
+# The most terms has one centre of FEW values.
 _FEW = np.dtype(
-    [
-        ("exact", np.float64, FEW), ("terms", np.float32, 2 * FEW + 8),
-        ("origin", np.float32, FEW), _ERROR, _N, _PAD,
-    ]
+    [("exact", np.float64, FEW), ("terms", np.float32, AT_ONCE * (1 + FEW)),
+     ("origin", np.float32, FEW), *_REST]
 )  # fmt: skip
-_MANY = np.dtype(
-    [("exact", np.uint64), ("terms", np.uint64), ("origin", np.uint64), _ERROR, _N, _PAD]
-)
+_MANY = np.dtype([("exact", np.uint64), ("terms", np.uint64), ("origin", np.uint64), *_REST])
 
 
 def few_centers(centers: FloatArray, dtype: np.dtype[Any]) -> Array:
@@ -63,37 +63,45 @@ class ManyCenters:
 class Comparison:
     """What float32 compares points with, and what it may be wrong by: see nearest.cuh.
 
-    With t = x - origin and c' = c - origin it compares |c'|^2 - 2 t.c', which at most is
-    p = |c'|^2 + 2 |t| |c'| <= 2 m^2 + |t|^2, where m is the largest |c'|. With u the rounding
-    error and D features, the terms are wrong by at most 2 u p together, the D additions by
-    u D p, and 4 bits that name a centre by 16 x 2 u p; so two values by twice that together.
+    With t = x - origin and c' = c - origin it compares w = |c'|^2 - 2 t.c'. With u the rounding
+    error and D features a value v of it is wrong by at most (D + 2) u (|c'|^2 + 2 |t| |c'|), thus
+    with R = (D + 2) u by R (2 |c'|^2 + |t|^2). As 2 R |c'|^2 is taken off |c'|^2 beforehand,
+
+        w - 4 R |c'|^2 - R |t|^2 <= v <= w + R |t|^2.
+
+    So a centre is farther than the one of the least v if its own exceeds that by
+    2 R |t|^2 + 4 R |c'|^2, where c' is the latter's: |c'|^2 <= 2 |t|^2 + 2 (w + |t|^2). A far
+    centre makes no error larger than its own. The name in the last bits of v changes it by at
+    most N |v|, and |v| <= v + 2 |t|^2.
 
     Attributes
     ----------
     terms : ndarray of shape (n_padded, 1 + n_features), float32
         ``|c'|^2`` and ``-2 c'`` of each centre.
     origin : ndarray of shape (n_features,), float32
-        The middle of the centres, in whole numbers for points that are whole.
-    error : ndarray of shape (2,), float32
-        Two values are wrong by at most ``error[0] + error[1] |t|^2`` together.
+        The median of the centres, in whole numbers for points that are whole.
+    error : ndarray of shape (3,), float32
+        Centres whose values exceed the least v by more than
+        ``error[0] + error[1] |t|^2 + error[2] v`` are farther than that of v.
     """
 
     def __init__(self, centers: FloatArray, dtype: np.dtype[Any]) -> None:
         k, d = centers.shape
-        origin = 0.5 * centers.min(axis=0) + 0.5 * centers.max(axis=0)
+        sums, names = _SLACK * _U * (d + 2), _SLACK * 2 * (N_NAMES * 2 * _U)
+        ordered = np.sort(centers, axis=0)
+        origin = 0.5 * ordered[(k - 1) // 2] + 0.5 * ordered[k // 2]
         if dtype.kind in "iu":
             # Within 16 bits differences are exact.
             origin = np.clip(np.rint(origin), -(2**15), 2**16 - 1)
-        self.terms = np.zeros((-(-k // _AT_ONCE) * _AT_ONCE, 1 + d), np.float32)
+        self.terms = np.zeros((-(-k // AT_ONCE) * AT_ONCE, 1 + d), np.float32)
         self.terms[k:, 0] = _FAR
         with np.errstate(over="ignore", invalid="ignore"):
             self.origin = origin.astype(np.float32)
             moved = centers - self.origin
             norms = np.square(moved).sum(axis=1)
-            self.terms[:k, 0] = norms
+            self.terms[:k, 0] = (1 - 2 * sums) * norms
             self.terms[:k, 1:] = -2 * moved
-            relative = 2 * 1.25 * 2.0**-24 * (d + 2 + 2 * _GROUP)
-            # Numbers below the range of float32 vanish, in each of the sums.
-            error = relative * 2 * norms.max() + (d + 2) * 1e-37
-            error = error if error < _LARGE else np.inf
-            self.error = np.array([error, relative]).astype(np.float32)
+        # Results below the range of float32 become zero: of each term and each addition.
+        vanished = (d + 2) * 1e-37 if norms.max() < LARGE else np.inf
+        error = vanished, 19 * sums + 2 * names, 8 * sums + names
+        self.error = np.array(error).astype(np.float32)

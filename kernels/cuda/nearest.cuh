@@ -25,25 +25,34 @@ __device__ inline double exact_distance(const Rows& rows, int p, const double* c
 // Few centres travel with the launch, into constant memory.
 constexpr int FEW = 80;
 
+// Centres compared between two looks at whether there are more; terms are padded to a
+// multiple with centres that are far from all points.
+constexpr int AT_ONCE = 4;
+
+// What float32 may be wrong by where it compares a centre with that of the least value.
+struct Error {
+    float constant, of_square, of_least;
+
+    __device__ float at(float square, float least) const {
+        return fmaf(of_least, least, fmaf(of_square, square, constant));
+    }
+};
+
 struct FewCenters {
-    double exact[FEW];                     // (n_clusters, n_features)
-    alignas(16) float terms[2 * FEW + 8];  // (n_padded, 1 + n_features) |c'|^2 and -2 c'
-    float origin[FEW];                     // (n_features,) whole numbers where points are
-    float error, error_of_square;          // what two compared values may be wrong by together
-    int n_clusters;                        // is error + error_of_square x |t|^2
+    double exact[FEW];                           // (n_clusters, n_features)
+    alignas(16) float terms[AT_ONCE * (1 + FEW)];  // (n_padded, 1 + n_features) |c'|^2, -2 c'
+    float origin[FEW];                           // (n_features,) whole where points are
+    Error error;
+    int n_clusters;
 };
 
 struct ManyCenters {
     const double* exact;
     const float* terms;
     const float* origin;
-    float error, error_of_square;
+    Error error;
     int n_clusters;
 };
-
-// Centres compared between two looks at whether there are more; the terms are padded to a
-// multiple with centres that are far from all points.
-constexpr int AT_ONCE = 4;
 
 // Above this error float32 may have overflowed. The host sees to whole points, which are small.
 constexpr float LARGE = 1e30f;
@@ -95,15 +104,15 @@ __device__ inline float square(const Shifted& t, int p) {
     return s;
 }
 
-// The last bits of a compared value name the centre within a group of so many, so that the
-// least value brings its label along.
-constexpr int GROUP_OF_CENTERS = 16;
-constexpr int NAME = GROUP_OF_CENTERS - 1;
+// The last bits of a compared value name the centre in a group of so many, so that the least
+// value brings its label along.
+constexpr int N_NAMES = 16;
+constexpr int NAME_BITS = N_NAMES - 1;
 
 __device__ inline float named(float d, int name) {
-    return __int_as_float((__float_as_int(d) & ~NAME) | name);
+    return __int_as_float((__float_as_int(d) & ~NAME_BITS) | name);
 }
-__device__ inline int name_of(float d) { return __float_as_int(d) & NAME; }
+__device__ inline int name_of(float d) { return __float_as_int(d) & NAME_BITS; }
 
 // Take a group of centres into the least and the second least value of each point.
 __device__ inline void compare_group(
@@ -133,11 +142,11 @@ __device__ void compare(
     const int n = centers.n_clusters;
 #pragma unroll
     for (int p = 0; p < PACK; ++p) least[p] = second[p] = __int_as_float(0x7f800000);
-    compare_group(t, centers.terms, n < GROUP_OF_CENTERS ? n : GROUP_OF_CENTERS, least, second);
+    compare_group(t, centers.terms, n < N_NAMES ? n : N_NAMES, least, second);
 #pragma unroll
     for (int p = 0; p < PACK; ++p) labels[p] = name_of(least[p]);
-    for (int first = GROUP_OF_CENTERS; first < n; first += GROUP_OF_CENTERS) {
-        const int size = n - first < GROUP_OF_CENTERS ? n - first : GROUP_OF_CENTERS;
+    for (int first = N_NAMES; first < n; first += N_NAMES) {
+        const int size = n - first < N_NAMES ? n - first : N_NAMES;
         float before[PACK];
 #pragma unroll
         for (int p = 0; p < PACK; ++p) before[p] = least[p];
@@ -172,20 +181,21 @@ __device__ void nearest_filtered(
     const Rows& rows, const Centers& centers, const double* exact, int (&labels)[PACK]
 ) {
     const Shifted t(rows, centers);
-    float least[PACK], second[PACK], errors[PACK];
+    float least[PACK], second[PACK];
     compare(t, centers, least, second, labels);
-    bool decided = true;
+    const auto error = [&](int p) { return centers.error.at(square(t, p), least[p]); };
+    const auto is_sure = [&](int p) {
+        return (second[p] - least[p] > error(p)) & in_range(error(p));
+    };
+    bool sure = true;
+#pragma unroll
+    for (int p = 0; p < PACK; ++p) sure = sure & is_sure(p);
+    if (sure) return;
 #pragma unroll
     for (int p = 0; p < PACK; ++p) {
-        errors[p] = fmaf(centers.error_of_square, square(t, p), centers.error);
-        decided = decided & (second[p] - least[p] > errors[p]) & in_range(errors[p]);
-    }
-    if (decided) return;
-#pragma unroll
-    for (int p = 0; p < PACK; ++p) {
-        if (second[p] - least[p] > errors[p] && in_range(errors[p])) continue;
+        if (is_sure(p)) continue;
         const float limit =
-            in_range(errors[p]) ? least[p] + errors[p] : __int_as_float(0x7f800000);
+            in_range(error(p)) ? least[p] + error(p) : __int_as_float(0x7f800000);
         labels[p] = nearest_exact(rows, p, exact, centers.n_clusters, [&](int j) {
             return !(compared(t, p, centers.terms + j * (1 + t.n_features())) > limit);
         });

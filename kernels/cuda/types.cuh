@@ -100,10 +100,10 @@ __device__ void store_pack(const Pack<Value, N>& pack, int64 at, int64 stop, Val
 #ifdef POINT
 
 // Values as they are computed with.
-template <class Value> struct WideOf { typedef int32 type; };
-template <> struct WideOf<float> { typedef float type; };
-template <> struct WideOf<double> { typedef double type; };
-typedef WideOf<POINT>::type Wide;
+template <class Value> struct ComputedOf { typedef int32 type; };
+template <> struct ComputedOf<float> { typedef float type; };
+template <> struct ComputedOf<double> { typedef double type; };
+typedef ComputedOf<POINT>::type Computed;
 
 #if N_FEATURES > 0
 
@@ -111,7 +111,7 @@ typedef WideOf<POINT>::type Wide;
 constexpr int PACK = N_FEATURES > 8 ? 1 : N_FEATURES > 4 || sizeof(POINT) == 8 ? 2 : 4;
 
 struct Rows {
-    Wide x[PACK * N_FEATURES];
+    Computed x[PACK * N_FEATURES];
 
     // Those from ``stop`` on are zero and not read.
     template <class Index>
@@ -126,12 +126,12 @@ struct Rows {
 #pragma unroll
             for (int i = 0; i < N; ++i) {
                 const bool inside = first + i / N_FEATURES < stop;
-                x[i] = inside ? Wide(points[first * N_FEATURES + i]) : Wide(0);
+                x[i] = inside ? Computed(points[first * N_FEATURES + i]) : Computed(0);
             }
         }
     }
     __device__ static constexpr int n_features() { return N_FEATURES; }
-    __device__ Wide value(int p, int f) const { return x[p * N_FEATURES + f]; }
+    __device__ Computed value(int p, int f) const { return x[p * N_FEATURES + f]; }
 };
 
 #else
@@ -146,7 +146,7 @@ struct Rows {
     __device__ Rows(const POINT* points, Index first, Index, int n_features)
         : row(points + first * n_features), n(n_features) {}
     __device__ int n_features() const { return n; }
-    __device__ Wide value(int, int f) const { return row[f]; }
+    __device__ Computed value(int, int f) const { return row[f]; }
 };
 
 #endif
