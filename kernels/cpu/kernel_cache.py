@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from functools import cache
@@ -24,6 +25,8 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 _DIGEST_BYTES = 32
+# A version that is still in use compiles anew, once in so long.
+_KEPT_SECONDS = 30 * 24 * 3600
 _HERE = Path(__file__).parent
 
 
@@ -78,6 +81,7 @@ class KernelCache(NullCache):
         for folder in _folders():
             with contextlib.suppress(OSError):
                 _write(os.path.join(folder, name), _digest(identity, content) + content)
+                _remove_old(folder)
                 return
 
     def _identified(self, sig: Any, codegen: Any) -> tuple[str, bytes]:
@@ -86,7 +90,25 @@ class KernelCache(NullCache):
         versions = sys.version, numba.__version__, llvmlite.__version__
         place = function.__module__, function.__qualname__
         identity = repr((SOURCES, versions, codegen.magic_tuple(), place, sig)).encode()
-        return f"{function.__name__}-{sha256(identity).hexdigest()[:24]}.nbc", identity
+        kernel = f"{function.__name__}-{sha256(identity).hexdigest()[:24]}"
+        return f"{_version()}-{kernel}.nbc", identity
+
+
+def _version() -> str:
+    """What the names of kernels of these sources begin with."""
+    return str(SOURCES)[:12]
+
+
+@cache
+def _remove_old(folder: str) -> None:
+    """Remove what other versions compiled long ago: upgrades leave it, and nobody else knows it."""
+    oldest = time.time() - _KEPT_SECONDS
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            others = entry.name.endswith(".nbc") and not entry.name.startswith(_version())
+            with contextlib.suppress(OSError):
+                if others and entry.stat().st_mtime < oldest:
+                    os.unlink(entry.path)
 
 
 def cache_folder() -> str | None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ print(tried, "damaged files: wrong", wrong)
 
 
 def test_a_folder_in_the_place_of_a_file(folder):
-    (file,) = folder.rglob("half-*.nbc")
+    (file,) = folder.rglob("*-half-*.nbc")
     file.unlink()
     file.mkdir()
     assert made()
@@ -287,6 +288,26 @@ def test_a_package_and_a_home_that_can_only_be_read(tmp_path, package):
     assert program(tmp_path, begin + SHOW, **given) == f"{SUMS} 0"
     for inner, _, _ in os.walk(tmp_path):
         os.chmod(inner, 0o755)
+
+
+def test_what_other_versions_compiled_long_ago_is_removed(tmp_path):
+    """Upgrades leave it behind; what may be in use still, and what is not ours, stays."""
+    folder = tmp_path / "fastseg"
+    folder.mkdir()
+    long_ago = time.time() - 40 * 24 * 3600
+    for name, seen in [
+        ("0123456789ab-assign-4567.nbc", long_ago), ("assign-4567.nbc", long_ago),
+        ("0123456789ab-lately-4567.nbc", time.time()), ("notes.txt", long_ago),
+    ]:  # fmt: skip
+        (folder / name).write_bytes(b"")
+        os.utime(folder / name, (seen, seen))
+    assert program(tmp_path, "print(result())", NUMBA_CACHE_DIR=str(tmp_path)) == str(SUMS)
+    left = sorted(path.name for path in folder.iterdir())
+    ours = [name for name in left if name.startswith(kernel_cache.SOURCES[:12])]
+    assert len(ours) == 1
+    assert [name for name in left if name not in ours] == [
+        "0123456789ab-lately-4567.nbc", "notes.txt",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("cache", [None, "here/cache"])
