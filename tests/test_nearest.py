@@ -129,6 +129,25 @@ def test_a_sentinel_in_a_band_that_centers_hardly_differ_in(d):
         np.testing.assert_array_equal(labels, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [1, 3, 20])
+@pytest.mark.parametrize("missing", [0.0, -9999.0, 1e15, -1e18, -3.4028234663852886e38])
+def test_a_centre_of_missing_data(dtype, d, missing):
+    rng = np.random.default_rng(9)
+    points = (1e4 + rng.random((4000, d))).astype(dtype)
+    points[::5] = missing
+    points[::7] = points[1::7][: len(points[::7])]
+    centers = np.concatenate([1e4 + rng.random((6, d)), [[missing] * d]])
+    for order in (centers, centers[::-1].copy(), centers[-2:]):
+        check(points, order)
+    bounded = CpuBackend().put(points, n_threads=2)
+    for factor in (1.0, 0.5, 1e-3, 1e-20):
+        moved = np.concatenate([np.repeat(centers[:-1], 12, axis=0), centers[-1:] * factor])
+        moved[:-1] += rng.random((72, d)) / 50
+        expected = reference.accumulate(points, None, moved)
+        np.testing.assert_array_equal(bounded.accumulate(moved).weights, expected.weights)
+
+
 @pytest.mark.parametrize("n_clusters", [2, 33])
 @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-6, 0.0])
 def test_inertia_is_its_definition_however_little_is_left(n_clusters, spread):

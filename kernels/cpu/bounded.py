@@ -20,6 +20,7 @@ from ..backend import Array, FloatArray
 from .jit import array, compiled
 from .lanes import ABREAST, add_row
 from .many_features import distance_at_once, nearest_of_group, scratch_for
+from .nearest import relative_error
 
 # Points whose clusters are found before they are added up.
 TILE = 256
@@ -77,20 +78,18 @@ def bound_group(
     lower,  # OUT (ABREAST,) float32
 ):
     """Bounds on the distances of some points to their centres, and to all others."""
-    (_, _, _, reach), _, doubtful, scores, _ = scratch
-    widest = np.float32(0.0)
-    for f in range(n_features):
-        widest += reach[f] * reach[f]
-    widest = np.sqrt(widest)
+    _, _, doubtful, scores, _ = scratch
     # As in proposing.py: what scores may be wrong by, and then the lengths.
-    of_score = np.float32(2.1 * (2 * n_features + 5) * 2.0**-24)
+    of_score = np.float32(relative_error(n_features))
     of_length = np.float32(1.1 * (n_features + 3) * 2.0**-23)
     for i in range(size):
-        length = scores[2, i]
-        terms = reach[n_features] + np.sqrt(length) * widest * np.float32(1.001)
-        error = of_score * terms + of_length * length + np.float32(2.0**-120)
-        near = length + np.float32(2.0) * scores[0, i] + error
-        far = length + np.float32(2.0) * scores[1, i] - error
+        length, best, second = scores[2, i], scores[0, i], scores[1, i]
+        about = of_length * length + np.float32(2.0**-120)
+        near = length + np.float32(2.0) * best + about
+        near += of_score * (np.float32(20.0) * length + np.float32(18.0) * best)
+        far = length + np.float32(2.0) * second - about - np.float32(2.0) * of_score * length
+        # Centres beyond what float32 holds are farther than this.
+        far = min(far, np.float32(1e37))
         # What is in doubt, or not a number, stays without bounds.
         sure = doubtful[i] == 0 and near < np.inf and far > 0.0
         upper[i] = np.sqrt(max(near, np.float32(0.0))) * _UP if sure else np.float32(np.inf)

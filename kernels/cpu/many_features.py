@@ -88,7 +88,7 @@ def nearest_of_group(
     nearest,  # OUT (ABREAST,) uint32
 ):
     """Nearest centre in float64 of some points; the lowest index wins a tie."""
-    (origin, narrow, halves, reach), columns, doubtful, scores, distances = scratch
+    (origin, narrow, halves), columns, doubtful, scores, distances = scratch
     n = np.uint64(centers.shape[1])
     start = np.uint64(first) * n
     if size == ABREAST:
@@ -97,7 +97,7 @@ def nearest_of_group(
             feature = min(np.uint64(f), n - np.uint64(WIDE))
             load_columns(flat, start + feature, n, origin, feature, columns)
         nearest_of_columns(
-            columns, narrow, halves, reach, n, np.uint64(len(halves) // 2), np.uint64(0), nearest,
+            columns, narrow, halves, n, np.uint64(len(halves) // 2), np.uint64(0), nearest,
             doubtful, scores[0], scores[1], scores[2],
         )  # fmt: skip
     else:

@@ -11,12 +11,46 @@ import numpy as np
 from numba import njit
 
 from .lanes import ABREAST
-from .proposing import nearest_by_tags, nearest_of_points, tagging_pays_of
+from .proposing import OF_STEP, nearest_by_tags, nearest_of_points, tagging_pays_of
 
 # Points in a tile.
 TILE = 1024
+# Half the squared length of a centre that is none of a point for which float32 decides.
+_FAR = 1e37
+# Above this relative error, of some 80,000 features, its square would count: float64 decides.
+_MOST_ERROR = 0.01
 # Points that float64 decides at once.
 BLOCK = 16
+
+
+@njit(nogil=True)
+def relative_error(n_features):
+    """What a score is wrong by: a product, a sum and their rounding, of all that is added up."""
+    return (2 * n_features + 5) * OF_STEP
+
+
+@njit(nogil=True)
+def origin_amid(
+    centers,  # IN (n_clusters, n_features) float64
+    origin,  # OUT (n_features,) float32
+):
+    """Find the mean of the centres that are not far from most, coordinate by coordinate.
+
+    Float32 is finest about it, and one far centre must not draw it away from all points.
+    """
+    k = centers.shape[0]
+    for f in range(centers.shape[1]):
+        mean, spread, total, n_near = 0.0, 0.0, 0.0, 0
+        for j in range(k):
+            mean += centers[j, f] / k
+        for j in range(k):
+            spread += abs(centers[j, f] - mean) / k
+        for j in range(k):
+            # As near as the average, and a little for rounding.
+            if not abs(centers[j, f] - mean) > spread * (1.0 + 1e-9):
+                total += centers[j, f]
+                n_near += 1
+        origin[f] = np.float32(total / n_near)
 
 
 @njit(nogil=True)
@@ -27,37 +61,33 @@ def narrow_centers(
     """Centres in float32 about an origin amid them, as the kernels of proposing.py take them.
 
     That is the origin (n_features,), the centres (n_groups * n_features * group,), feature
-    by feature in each group, half their squared lengths (n_groups * group,), and the
-    largest coordinates and the largest of the halves (n_features + 1,). What fills up
-    the last group is as far as can be.
+    by feature in each group, and half their squared lengths less their errors
+    (n_groups * group,). What fills up the last group is as far as can be; so are centres
+    that float32 could not hold, which are none of a point for which it decides.
     """
     n_clusters, n_features = centers.shape
     n_groups = -(-n_clusters // group)
-    origin, reach = np.empty(n_features, np.float32), np.zeros(n_features + 1, np.float32)
+    origin = np.empty(n_features, np.float32)
     narrow = np.zeros((n_groups, n_features, group), np.float32)
     n_all = n_groups * group
     halves = np.full(2 * n_all, np.float32(3e38))
     halves[n_all:] = np.arange(n_all).astype(np.uint32).view(np.float32)
-    middle = np.zeros(n_features)
-    for j in range(n_clusters):
-        for f in range(n_features):
-            middle[f] += centers[j, f] / n_clusters
-    for f in range(n_features):
-        origin[f] = np.float32(middle[f])
+    origin_amid(centers, origin)
+    error = relative_error(n_features)
     flat = narrow.reshape(-1)
     for j in range(n_clusters):
         half = 0.0
+        for f in range(n_features):
+            c = centers[j, f] - np.float64(origin[f])
+            half += 0.5 * c * c
+        if not half < _FAR or error > _MOST_ERROR:
+            continue
+        halves[j] = np.float32(half * (1.0 - 2.0 * error))
         # Unsigned, so that nothing asks whether it counts from the end.
         row, at = np.uint64(j), np.uint64(j // group * group * n_features + j % group)
         for f in range(np.uint64(n_features)):
-            c = centers[row, f] - np.float64(origin[f])
-            narrowed = np.float32(c)
-            flat[at + f * np.uint64(group)] = narrowed
-            reach[f] = max(reach[f], abs(narrowed))
-            half += 0.5 * c * c
-        halves[j] = np.float32(half)
-        reach[n_features] = max(reach[n_features], halves[j])
-    return origin, flat, halves, reach
+            flat[at + f * np.uint64(group)] = np.float32(centers[row, f] - np.float64(origin[f]))
+    return origin, flat, halves
 
 
 @njit(nogil=True)
@@ -123,19 +153,19 @@ def nearest_of_tile(
     nearest,  # OUT (TILE,) uint32
 ):
     """Nearest centre in float64 of every point of a tile; the lowest index wins a tie."""
-    origin, narrow, halves, reach = about
+    origin, narrow, halves = about
     whole = size // ABREAST * ABREAST
     k = np.uint64(len(halves) // 2)
     if k <= tagging_pays_of(unroll):
         for i in range(0, whole, ABREAST):
             nearest_by_tags(
-                flat, np.uint64(first + i), origin, narrow, halves, reach, k, np.uint64(i),
+                flat, np.uint64(first + i), origin, narrow, halves, k, np.uint64(i),
                 nearest, doubtful, planes, np.uint64(TILE), unroll,
             )  # fmt: skip
     else:
         for i in range(0, whole, ABREAST):
             nearest_of_points(
-                flat, np.uint64(first + i), origin, narrow, halves, reach, k, np.uint64(i),
+                flat, np.uint64(first + i), origin, narrow, halves, k, np.uint64(i),
                 nearest, doubtful, planes, np.uint64(TILE), unroll,
             )  # fmt: skip
     n_doubtful = size - whole

@@ -29,6 +29,9 @@ from .lanes import (
     together,
 )
 
+# What an operation errs by: half a last bit, and a little for errors of errors.
+OF_STEP = 1.05 * 2.0**-24
+
 
 class _Race:
     """Best and second best scores of ABREAST points, and whose the best are."""
@@ -84,24 +87,34 @@ class _Race:
         """Numbers of the centres with the best scores."""
         return self.builder.load(self.owner)
 
-    def doubtful(self, terms: Any, lengths: Any, n_features: Any) -> Any:
-        """Lanes of 1 where rounding may hide that another centre is nearer, else 0."""
+    def doubtful(self, lengths: Any, n_features: Any) -> Any:
+        """Lanes of 1 where rounding may hide that another centre is nearer, else 0.
+
+        With x and c about the origin and R from `relative_error`, |c|**2 / 2 - x c is wrong by
+        at most R (|c|**2 + |x|**2 / 2). As R |c|**2 is taken off it beforehand, a score s of the
+        true w is between w - 2 R |c|**2 - R |x|**2 / 2 and w + R |x|**2 / 2. So a centre is
+        farther than the best if its score exceeds the best one by R |x|**2 + 2 R |c|**2, where
+        c is the best: |c|**2 <= 2 |x|**2 + 2 |x - c|**2 = 4 |x|**2 + 4 w. A far centre makes no
+        error larger than its own.
+        """
         builder = self.builder
-        gap = builder.fsub(builder.load(self.second), builder.load(self.best))
-        # Each operation errs by half a bit of what was added up to it at most, centres,
-        # points and halves by as much each; twice, for two scores, and a little for this
-        # sum itself. What overflows is infinite here, and not sure.
-        steps = builder.add(builder.mul(n_features, WORD(2)), WORD(5))
-        steps = builder.add(steps, builder.load(self.more_steps))
-        steps = splat(builder, builder.uitofp(steps, FLOATS.element), ABREAST)
-        relative = builder.fmul(steps, filled(2.1 * 2.0**-24))
-        slack = builder.fmul(steps, filled(64 * 2.0**-149))
-        bound = builder.fadd(builder.fmul(terms, relative), slack)
-        # What float64 would make of it is rounded as well, and of points far from all centres
-        # by more than this: squared distances are below 2 |x|**2 + 2 |c|**2.
-        wide = builder.fmul(lengths, builder.fmul(steps, filled(2.0**-52)))
-        bound = builder.fadd(bound, wide)
-        in_range = builder.fcmp_ordered("<", terms, filled(1e38))
+        best = builder.load(self.best)
+        gap = builder.fsub(builder.load(self.second), best)
+        # A little is for errors of errors, of what float64 decides and of this sum itself.
+        steps, more_steps = (
+            splat(builder, builder.uitofp(n, FLOATS.element), ABREAST)
+            for n in (_steps(builder, n_features), builder.load(self.more_steps))
+        )
+        error = builder.fmul(steps, filled(OF_STEP))
+        # Beside the best score, which is more than -|x|**2 / 2, is |x|**2 at least its size.
+        names = builder.fmul(more_steps, filled(2 * OF_STEP))
+        of_length = builder.fadd(builder.fmul(error, filled(10.0)), names)
+        of_best = builder.fadd(builder.fmul(error, filled(9.0)), names)
+        bound = builder.fadd(builder.fmul(lengths, of_length), builder.fmul(best, of_best))
+        slack = builder.fmul(builder.fadd(steps, more_steps), filled(64 * 2.0**-149))
+        bound = builder.fadd(bound, slack)
+        # Beyond this float32 may overflow, or a centre be near that it does not hold.
+        in_range = builder.fcmp_ordered("<", builder.fadd(lengths, best), filled(1e34))
         sure = builder.and_(builder.fcmp_ordered(">", gap, bound), in_range)
         return builder.zext(builder.not_(sure), LANES)
 
@@ -111,9 +124,9 @@ def _mask(builder: Any, n_bits: Any) -> Any:
     return splat(builder, builder.trunc(mask, LANE), ABREAST)
 
 
-def _magnitude(builder: Any, x: Any) -> Any:
-    negative = builder.fcmp_ordered("<", x, filled(0.0))
-    return builder.select(negative, builder.fsub(filled(0.0), x), x)
+def _steps(builder: Any, n_features: Any) -> Any:
+    """Operations that a score errs by, as in `relative_error`."""
+    return builder.add(builder.mul(n_features, WORD(2)), WORD(5))
 
 
 def _less_product(builder: Any, score: Any, x: Any, c: Any) -> Any:
@@ -135,7 +148,6 @@ def _nearest_of_points(
     origin: Any,  # IN (n_features,) float32
     centers: Any,  # IN flat float32, as `narrow_centers` lays them out
     halves: Any,  # IN (2 * n_centers,) float32, as `narrow_centers` gives them
-    reach: Any,  # IN (n_features + 1,) float32, largest coordinates, and largest of the halves
     n_centers: Any,  # uint64, a multiple of `together`
     at: Any,  # uint64, where the points come in what follows
     nearest: Any,  # OUT uint32, the best centre by float32; the lowest wins a tie
@@ -148,7 +160,7 @@ def _nearest_of_points(
     n, group = len(unroll), together(len(unroll))
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        points_, point_, _, _, _, _, k_, at_, _, _, planes_, tile_, _ = arguments
+        points_, point_, _, _, _, k_, at_, _, _, planes_, tile_, _ = arguments
         kind = signature.args
 
         def number(argument: int, index: Any) -> Any:
@@ -159,7 +171,7 @@ def _nearest_of_points(
         if clusters_summed(n) and exact_type(kind[0].dtype) != DOUBLE:
             for f in range(n):
                 index = builder.add(builder.mul(tile_, WORD(f)), at_)
-                target = place(context, builder, kind[10], planes_, index, FLOATS)
+                target = place(context, builder, kind[9], planes_, index, FLOATS)
                 builder.store(raw[f], target, align=4)
         x = [about(builder, raw[f], number(2, WORD(f))) for f in range(n)]
         race = _Race(builder)
@@ -181,21 +193,19 @@ def _nearest_of_points(
                 race.enter(scores, first)
         if tagged:
             race.read_tags(n_bits)
-        terms, lengths = number(5, WORD(n)), filled(0.0)
+        lengths = filled(0.0)
         for f in range(n):
-            size = builder.fmul(_magnitude(builder, x[f]), number(5, WORD(f)))
-            terms = builder.fadd(terms, size)
             lengths = _plus_square(builder, lengths, x[f])
         for argument, value in (
-            (8, race.nearest()),
-            (9, race.doubtful(terms, lengths, WORD(n))),
+            (7, race.nearest()),
+            (8, race.doubtful(lengths, WORD(n))),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
             builder.store(value, target, align=4)
         return context.get_dummy_value()
 
     given = (
-        points, point, origin, centers, halves, reach, n_centers, at, nearest, doubtful, planes,
+        points, point, origin, centers, halves, n_centers, at, nearest, doubtful, planes,
         tile, unroll,
     )  # fmt: skip
     return types.none(*given), build
@@ -206,7 +216,6 @@ def _nearest_of_columns(
     columns: Any,  # IN flat float32, (n_features, ABREAST), points about the origin
     centers: Any,  # IN flat float32, as `narrow_centers` lays them out
     halves: Any,  # IN (2 * n_centers,) float32, as `narrow_centers` gives them
-    reach: Any,  # IN (n_features + 1,) float32, largest coordinates, and largest of the halves
     n_features: Any,  # uint64
     n_centers: Any,  # uint64, a multiple of `together`
     at: Any,  # uint64, where the points come in what follows
@@ -220,7 +229,7 @@ def _nearest_of_columns(
     group = together(ABREAST)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, _, _, n_, k_, at_, _, _, _, _, _ = arguments
+        _, _, _, n_, k_, at_, _, _, _, _, _ = arguments
         kind = signature.args
 
         def number(argument: int, index: Any) -> Any:
@@ -246,27 +255,24 @@ def _nearest_of_columns(
                     c = number(1, builder.add(here, WORD(b)))
                     builder.store(_less_product(builder, builder.load(total), x, c), total)
             race.enter([builder.load(total) for total in sums], first)
-        terms = cgutils.alloca_once_value(builder, number(3, n_))
         length = cgutils.alloca_once_value(builder, filled(0.0))
         with cgutils.for_range(builder, n_, intp=WORD) as features:
             x = column(features.index)
-            size = builder.fmul(_magnitude(builder, x), number(3, features.index))
-            builder.store(builder.fadd(builder.load(terms), size), terms)
             builder.store(_plus_square(builder, builder.load(length), x), length)
         for argument, value in (
-            (7, race.nearest()),
-            (8, race.doubtful(builder.load(terms), builder.load(length), n_)),
+            (6, race.nearest()),
+            (7, race.doubtful(builder.load(length), n_)),
         ):
             target = place(context, builder, kind[argument], arguments[argument], at_, LANES)
             builder.store(value, target, align=4)
-        for argument, value in ((9, race.best), (10, race.second), (11, length)):
+        for argument, value in ((8, race.best), (9, race.second), (10, length)):
             target = place(context, builder, kind[argument], arguments[argument], at_, FLOATS)
             builder.store(builder.load(value), target, align=4)
         return context.get_dummy_value()
 
     given = (
-        columns, centers, halves, reach, n_features, n_centers, at, nearest, doubtful, best, second,
-        lengths,
+        columns, centers, halves, n_features, n_centers, at, nearest, doubtful, best,
+        second, lengths,
     )  # fmt: skip
     return types.none(*given), build
 

@@ -18,8 +18,9 @@ N_NAMES = 16
 # Above this error float32 may have overflowed.
 LARGE = 1e30
 
-# Squared distance of a centre that no point is near to.
-_FAR = 3e38
+# Squared length of a centre that float32 need not hold: it is none of a point that float32
+# decides, and its squared distance is taken for what follows.
+_TOO_FAR, _FAR = 1e37, 3e38
 
 _U = 2.0**-24  # rounding error of float32
 _SLACK = 1.25  # for errors of errors
@@ -94,14 +95,14 @@ class Comparison:
             # Within 16 bits differences are exact.
             origin = np.clip(np.rint(origin), -(2**15), 2**16 - 1)
         self.terms = np.zeros((-(-k // AT_ONCE) * AT_ONCE, 1 + d), np.float32)
-        self.terms[k:, 0] = _FAR
+        self.terms[:, 0] = _FAR
         with np.errstate(over="ignore", invalid="ignore"):
             self.origin = origin.astype(np.float32)
             moved = centers - self.origin
             norms = np.square(moved).sum(axis=1)
-            self.terms[:k, 0] = (1 - 2 * sums) * norms
-            self.terms[:k, 1:] = -2 * moved
+        near = np.flatnonzero(norms < _TOO_FAR)
+        self.terms[near, 0] = (1 - 2 * sums) * norms[near]
+        self.terms[near, 1:] = -2 * moved[near]
         # Results below the range of float32 become zero: of each term and each addition.
-        vanished = (d + 2) * 1e-37 if norms.max() < LARGE else np.inf
-        error = vanished, 19 * sums + 2 * names, 8 * sums + names
-        self.error = np.array(error).astype(np.float32)
+        error = (d + 2) * 1e-37, 19 * sums + 2 * names, 8 * sums + names
+        self.error = np.array(error, np.float32)

@@ -54,7 +54,8 @@ struct ManyCenters {
     int n_clusters;
 };
 
-// Above this error float32 may have overflowed. The host sees to whole points, which are small.
+// Above this error float32 may have overflowed, and centres be near that it does not hold. Whole
+// points are too small for that.
 constexpr float LARGE = 1e30f;
 
 // Written so that what is no number is not in range.
