@@ -168,16 +168,28 @@ def _written(
         beside[model_path] = lambda file: file.write(model_text(job.model))
     for path, figure in figures.items():
         beside[path] = partial(encode_figure, figure, path=path)
-    with contextlib.ExitStack() as stack:
-        # These are whole before the labels appear, and appear right after.
-        for path, encode in beside.items():
-            file = stack.enter_context(atomic_write(path, overwrite=overwrite))
-            encode(file)
-            settle(file)
-        stack.enter_context(_labels_of(job, overwrite))
+    # These are whole before the labels appear, and appear right after.
+    with _files_beside(list(beside.items()), overwrite), _labels_of(job, overwrite):
+        pass
     clock.stop("write")
     inner = job.model.seconds if isinstance(job.model, Segmentation) else None
     return replace(job, objects=found, more_files=tuple(extras.files), seconds=clock.result(inner))
+
+
+@contextlib.contextmanager
+def _files_beside(
+    files: list[tuple[str, Callable[[BinaryIO], object]]], overwrite: bool
+) -> Iterator[None]:
+    """Write files, which appear when the block ends, the last one first."""
+    if not files:
+        yield
+        return
+    path, encode = files[0]
+    with atomic_write(path, overwrite=overwrite) as file:
+        encode(file)
+        settle(file)
+        with _files_beside(files[1:], overwrite):
+            yield
 
 
 @contextlib.contextmanager

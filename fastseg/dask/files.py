@@ -301,12 +301,11 @@ def _write(
     plan = label_plan(image, model, first, options)
     beat = progress.heartbeat_at("labels")
     progress.report("labels", 0, n)
-    with contextlib.ExitStack() as stack:
-        saved = None
-        if save_model is not None:
-            saved = stack.enter_context(atomic_write(save_model, overwrite=options.overwrite))
-        whole = os.path.abspath(output)
-        writer = stack.enter_context(create_labels(whole, plan, overwrite=options.overwrite))
+    whole = os.path.abspath(output)
+    beside: Any = contextlib.nullcontext()
+    if save_model is not None:
+        beside = atomic_write(save_model, overwrite=options.overwrite)
+    with beside as saved, create_labels(whole, plan, overwrite=options.overwrite) as writer:
         assert isinstance(writer, ZarrWriter)
         step = cut(image.grid, writer.block, image.block, image.pixel_bytes, _TASK_BYTES)
         parts = [(region,) for region in regions(image.grid, step)]

@@ -186,6 +186,11 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     ------
     OSError, ValueError
         As `check_output`, or when the disk refuses.
+
+    Notes
+    -----
+    To be entered by a ``with`` statement: `contextlib.ExitStack` keeps an interrupt that comes
+    while it leaves in a cycle of references, and with it the temporary file.
     """
     check_output(path, overwrite)
     target = os.path.realpath(path)

@@ -112,17 +112,17 @@ class Output:
         preview = None
         if options.preview is not None:
             preview = Preview(image.grid, image.n_channels, reading.units)
-        with contextlib.ExitStack() as stack:
 
-            def beside(path: StrPath | None) -> Any:
-                if path is None:
-                    return None
-                return stack.enter_context(atomic_write(path, overwrite=options.overwrite))
+        def beside(path: StrPath | None) -> Any:
+            if path is None:
+                return contextlib.nullcontext()
+            return atomic_write(path, overwrite=options.overwrite)
 
-            picture, saved = beside(options.preview), beside(save_model)
-            writer = stack.enter_context(
-                create_labels(self.path, plan, overwrite=options.overwrite)
-            )
+        with (
+            beside(options.preview) as picture,
+            beside(save_model) as saved,
+            create_labels(self.path, plan, overwrite=options.overwrite) as writer,
+        ):
             _Pass(writer, labels_of, first, plan.dtype, tally, preview).run(
                 reading, threads, progress
             )
