@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from .exchange import exchange
-from .leftovers import LEFTOVER, remove_folder, remove_leftovers, temporary_name
+from .leftovers import LEFTOVER, Temporary, remove_folder, remove_leftovers
 from .undisturbed import to_its_end
 
 if TYPE_CHECKING:
@@ -196,18 +196,18 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
     remove_leftovers(folder, name)
-    temporary = temporary_name(folder, name)
+    temporary = Temporary(folder, name)
     try:
         with writing_to(path):
-            raw = _Raw(path, temporary)
+            raw = _Raw(path, temporary.path)
         with io.BufferedRandom(raw, _BUFFER_BYTES) as file:
             yield file
             settle(file)
-        _publish(temporary, target, os.fspath(path), overwrite)
+        _publish(temporary.path, target, os.fspath(path), overwrite)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        temporary.remove()
         raise
+    temporary.forget()
     _sync_folder(folder)
 
 
@@ -236,7 +236,8 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
     folder, name = os.path.split(target)
     remove_leftovers(folder, name)  # an old folder may come back
     _check_folder(target, os.fspath(path), overwrite)
-    temporary = temporary_name(folder, name)
+    hidden = Temporary(folder, name)
+    temporary = hidden.path
     old = temporary.removesuffix(LEFTOVER) + ".old" + LEFTOVER
     try:
         with writing_to(path):
@@ -262,6 +263,7 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
         raise
     finally:
         remove_folder(temporary)
+        hidden.forget()
         if os.path.lexists(target):
             remove_folder(old)
 

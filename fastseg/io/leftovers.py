@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import weakref
 import zlib
 
 from .undisturbed import to_its_end
@@ -23,6 +24,35 @@ def temporary_name(folder: str, name: str) -> str:
     """Hidden name of bounded length: long names of outputs are near the limit already."""
     own = f"{_machine()}-{os.getpid()}-{_PROCESS}{secrets.token_hex(4)}"
     return os.path.join(folder, f".{name[:_KEPT]}.{own}{LEFTOVER}")
+
+
+class Temporary:
+    """Hidden file or folder for an output, which is gone with this object at the latest.
+
+    Ctrl-C can come while an error is handled, before what there is has been removed.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.path, self._process = temporary_name(folder, name), os.getpid()
+        self._late = weakref.finalize(self, _remove, self.path, self._process)
+
+    def remove(self) -> None:
+        """Remove it, if it is there."""
+        _remove(self.path, self._process)
+        self.forget()
+
+    def forget(self) -> None:
+        """Do nothing late: there is nothing left of it."""
+        self._late.detach()
+
+
+def _remove(path: str, process: int) -> None:
+    if os.getpid() != process:  # a fork has a copy of the object, and the file is its parent's
+        return
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _machine() -> str:

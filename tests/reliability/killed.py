@@ -16,7 +16,7 @@ from collections import Counter
 
 from writing_jobs import JOBS, Child, benches
 
-from fastseg.io import atomic
+from fastseg.io import atomic, leftovers
 
 CALLS = ("open", "mkdir", "fsync", "link", "replace", "rename", "unlink", "rmdir")
 ROUND = 6  # kills after which a run is left to its end, and has to clean up
@@ -25,11 +25,11 @@ ROUND = 6  # kills after which a run is left to its end, and has to clean up
 def told_of_writing(pipe):
     """Tell the parent when the first file is begun."""
 
-    def temporary(folder, name, made=atomic.temporary_name):
+    def temporary(folder, name, made=leftovers.temporary_name):
         os.write(pipe, b".")
         return made(folder, name)
 
-    atomic.temporary_name = temporary
+    leftovers.temporary_name = temporary
 
 
 def dying_at(moment):
