@@ -16,7 +16,7 @@ from collections import Counter
 
 from writing_jobs import JOBS, Child, benches
 
-from fastseg.io import atomic, leftovers
+from fastseg.io import leftovers
 
 CALLS = ("open", "mkdir", "fsync", "link", "replace", "rename", "unlink", "rmdir")
 ROUND = 6  # kills after which a run is left to its end, and has to clean up
