@@ -38,19 +38,23 @@ def origin_amid(
 
     Float32 is finest about it, and one far centre must not draw it away from all points.
     """
-    k = centers.shape[0]
-    for f in range(centers.shape[1]):
-        mean, spread, total, n_near = 0.0, 0.0, 0.0, 0
-        for j in range(k):
-            mean += centers[j, f] / k
-        for j in range(k):
-            spread += abs(centers[j, f] - mean) / k
-        for j in range(k):
+    k, n_features = np.uint64(centers.shape[0]), np.uint64(centers.shape[1])
+    mean, spread, total = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
+    n_near, share = np.zeros(n_features), 1.0 / k
+    for j in range(k):
+        for f in range(n_features):
+            mean[f] += centers[j, f] * share
+    for j in range(k):
+        for f in range(n_features):
+            spread[f] += abs(centers[j, f] - mean[f]) * share
+    for j in range(k):
+        for f in range(n_features):
             # As near as the average, and a little for rounding.
-            if not abs(centers[j, f] - mean) > spread * (1.0 + 1e-9):
-                total += centers[j, f]
-                n_near += 1
-        origin[f] = np.float32(total / n_near)
+            is_near = not abs(centers[j, f] - mean[f]) > spread[f] * (1.0 + 1e-9)
+            total[f] += centers[j, f] if is_near else 0.0
+            n_near[f] += is_near
+    for f in range(n_features):
+        origin[f] = np.float32(total[f] / n_near[f])
 
 
 @njit(nogil=True)
