@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from fastseg.kernels import reference
 from fastseg.kernels.cpu import CpuBackend
+from fastseg.kernels.cpu.lanes import ABREAST
+from fastseg.kernels.cpu.many_features import nearest_of_group, scratch_for
 
 
 def check(points, centers, weights=None):
@@ -146,6 +148,20 @@ def test_a_centre_of_missing_data(dtype, d, missing):
         moved[:-1] += rng.random((72, d)) / 50
         expected = reference.accumulate(points, None, moved)
         np.testing.assert_array_equal(bounded.accumulate(moved).weights, expected.weights)
+
+
+@pytest.mark.parametrize("missing", [-9999.0, -3.4028234663852886e38])
+def test_a_far_centre_leaves_no_other_one_in_doubt(missing):
+    """Else float64 would decide all points, which takes many times as long."""
+    rng = np.random.default_rng(10)
+    points = rng.random((1600, 20), np.float32)
+    centers = np.concatenate([rng.random((7, 20)), [[missing] * 20]])
+    scratch, nearest = scratch_for(centers), np.empty(ABREAST, np.uint32)
+    n_doubtful = 0
+    for first in range(0, len(points), ABREAST):
+        nearest_of_group(points.reshape(-1), first, ABREAST, centers, scratch, nearest)
+        n_doubtful += scratch[2].sum()
+    assert n_doubtful < 16
 
 
 @pytest.mark.parametrize("n_clusters", [2, 33])
