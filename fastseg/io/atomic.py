@@ -205,7 +205,11 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
             settle(file)
         _publish(temporary.path, target, os.fspath(path), overwrite)
     except BaseException:
-        temporary.remove()
+        try:
+            temporary.remove()
+        except BaseException:  # Ctrl-C came before that had begun
+            temporary.remove()
+            raise
         raise
     temporary.forget()
     _sync_folder(folder)
@@ -262,7 +266,11 @@ def atomic_folder(path: StrPath, *, overwrite: bool = False) -> Iterator[str]:
                 os.rename(old, target)
         raise
     finally:
-        remove_folder(temporary)
+        try:
+            remove_folder(temporary)
+        except BaseException:  # as above
+            remove_folder(temporary)
+            raise
         hidden.forget()
         if os.path.lexists(target):
             remove_folder(old)

@@ -17,20 +17,20 @@ class GivenUpError(Exception):
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt at the n-th step, a call or a line, of the code above."""
+    """Raises KeyboardInterrupt where Python looks for signals in the code above.
+
+    That is where a function begins, and after one in C has returned.
+    """
 
     def __init__(self, at):
         self.at, self.n_steps = at, 0
 
     def __call__(self, frame, event, _):
-        if frame.f_code.co_filename not in STEPS_OF:
-            return None
-        if event in ("call", "line"):
+        if frame.f_code.co_filename in STEPS_OF and event in ("call", "c_return"):
             self.n_steps += 1
             if self.n_steps == self.at:
-                sys.settrace(None)
+                sys.setprofile(None)
                 raise KeyboardInterrupt
-        return self
 
 
 def write_file(path):
@@ -58,13 +58,13 @@ def give_up_a_folder(path):
 def interrupted(work, path, at):
     """Do it with Ctrl-C at a step; number of steps that it took or would have taken."""
     interrupt = Interrupt(at)
-    before = sys.gettrace()
+    before = sys.getprofile()
     try:
-        sys.settrace(interrupt)
+        sys.setprofile(interrupt)
         try:
             work(path)
         finally:
-            sys.settrace(before)
+            sys.setprofile(before)
     except (KeyboardInterrupt, GivenUpError):
         pass
     return interrupt.n_steps
