@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..pictures.drawing import new_figure
+from ..pictures.drawing import new_figure, rendered
 from .roofline import Rate, Roofs
 from .suite import Measured, lines
 
@@ -42,10 +41,8 @@ def svg(figure: Figure) -> str:
     """Drawing as SVG with letters as letters."""
     import matplotlib as mpl
 
-    file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastseg"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+        return rendered(figure, "svg", metadata={"Date": None}).decode()
 
 
 def _look(name: str, names: Sequence[str]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..io import StrPath, atomic_write, check_output
 from ..kernels.tasks import Task
@@ -47,12 +47,16 @@ def save_figure(figure: Figure, path: StrPath, *, overwrite: bool) -> None:
 
 
 def encode_figure(figure: Figure, file: BinaryIO, path: StrPath) -> None:
-    """Write a drawing into an open file, in the format that the name `path` asks for.
+    """Write a drawing into an open file, in the format that the name `path` asks for."""
+    file.write(rendered(figure, os.path.splitext(path)[1][1:].lower()))
+
+
+def rendered(figure: Figure, form: str, **options: Any) -> bytes:
+    """Drawing in a format, with options of matplotlib's ``savefig``.
 
     It is drawn in a thread of its own, into memory: matplotlib turns Ctrl-C that comes into it
     into errors of its own. So Ctrl-C ends the wait, and what is drawn by then is let go.
     """
-    drawn = io.BytesIO()
-    form = os.path.splitext(path)[1][1:].lower()
-    Task(lambda: figure.savefig(drawn, format=form)).in_a_thread().result()
-    file.write(drawn.getbuffer())
+    file = io.BytesIO()
+    Task(lambda: figure.savefig(file, format=form, **options)).in_a_thread().result()
+    return file.getvalue()

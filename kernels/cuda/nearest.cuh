@@ -39,9 +39,9 @@ struct Error {
 };
 
 struct FewCenters {
-    double exact[FEW];                           // (n_clusters, n_features)
+    double exact[FEW];                             // (n_clusters, n_features)
     alignas(16) float terms[AT_ONCE * (1 + FEW)];  // (n_padded, 1 + n_features) |c'|^2, -2 c'
-    float origin[FEW];                           // (n_features,) whole where points are
+    float origin[FEW];                             // (n_features,) whole where points are
     Error error;
     int n_clusters;
 };
