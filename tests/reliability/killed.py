@@ -19,6 +19,8 @@ from writing_jobs import JOBS, Child, benches
 from fastseg.io import leftovers
 
 CALLS = ("open", "mkdir", "fsync", "link", "replace", "rename", "unlink", "rmdir")
+KINDS = ("call", "run", "writing")
+COUNTED = ("kills", "old", "new", "mixed", "corrupt", "leftovers", "cleaned")
 ROUND = 6  # kills after which a run is left to its end, and has to clean up
 
 
@@ -95,17 +97,18 @@ def killed(args, kind, draw, before, writing):
 
 
 def main(folder, n_jobs, n_kills):
-    draw = random.Random(0)
-    counts = Counter()
+    draws = {kind: random.Random(kind) for kind in KINDS}  # the calls are the same each time
+    counts = Counter(dict.fromkeys(COUNTED, 0))
     jobs = JOBS[:: len(JOBS) // n_jobs]
     for number, bench in enumerate(benches(folder, jobs)):
         left_to_do = (n_kills - counts["kills"]) // (len(jobs) - number)
         before, writing = seconds_to_writing(bench.begin(True))
         done = 0
         while done < left_to_do:
-            old = draw.random() < 0.5
+            kind = KINDS[done % len(KINDS)]
+            old = draws[kind].random() < 0.5
             args = bench.begin(old)
-            if not killed(args, draw.choice(["run", "writing", "call"]), draw, before, writing):
+            if not killed(args, kind, draws[kind], before, writing):
                 continue
             done += 1
             counts["kills"] += 1
