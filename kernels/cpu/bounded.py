@@ -24,8 +24,6 @@ from .nearest import relative_error
 
 # Points whose clusters are found before they are added up.
 TILE = 256
-# Open points among ABREAST beyond which all of them are decided where they lie.
-MANY = ABREAST // 2
 # Clusters from which on it pays to keep bounds: with 64, of 16 features, a pass takes a
 # tenth longer where no point is spared, and half as long where most are; with 32, of 32
 # features, a quarter longer, and no less.
@@ -104,23 +102,19 @@ def give_way(
     known,  # INOUT labels and bounds of all points
     is_open,  # OUT (ABREAST,) bool, where the bounds meet
 ):
-    """Let the bounds of some points give way; return how many meet."""
+    """Let the bounds of some points give way."""
     (moved, others), (labels, upper, lower) = moves, known
-    n_open = 0
     for i in range(np.uint64(size)):
         point = np.uint64(first) + i
         j = np.uint64(labels[point])
         near, far = (upper[point] + moved[j]) * _UP, (lower[point] - others[j]) * _DOWN
         upper[point], lower[point] = near, far
         is_open[i] = not near * _UP < far
-        n_open += is_open[i]
-    return n_open
 
 
 @njit(nogil=True)
 def decide(
-    flat,  # IN (n_points * n_features,), of which the group is ABREAST points
-    first,  # first of them
+    group,  # IN (ABREAST * n_features,), points side by side
     chosen,  # IN (ABREAST,) uint64, what they are among all points
     size,  # how many of them count
     centers,  # IN (n_clusters, n_features) float64
@@ -129,7 +123,7 @@ def decide(
     known,  # INOUT labels and bounds of all points
 ):
     """Find the nearest centres of a group, and bounds, anew."""
-    nearest_of_group(flat, first, ABREAST, centers, scratch, found[0])
+    nearest_of_group(group, 0, ABREAST, centers, scratch, found[0])
     bound_group(size, centers.shape[1], scratch, found[1], found[2])
     for i in range(size):
         point = chosen[i]
@@ -148,35 +142,29 @@ def assign_tile(
     scratch,  # what scratch_for returns for the centres
     group,  # SCRATCH (ABREAST * n_features,) of the points' type
     chosen,  # SCRATCH (ABREAST,) uint64
-    here,  # SCRATCH (ABREAST,) uint64
     is_open,  # SCRATCH (ABREAST,) bool
     found,  # SCRATCH labels (ABREAST,) uint32 and bounds (ABREAST,) float32
     known,  # INOUT labels and bounds of all points
 ):
     """Assign those points of a tile whose cluster may have changed."""
     n = np.uint64(centers.shape[1])
-    n_chosen = 0
+    n_chosen = np.uint64(0)  # no literal, for which `decide` would be compiled as well
     for at in range(first, last, ABREAST):
         size = min(ABREAST, last - at)
-        n_open = give_way(at, size, moves, known, is_open)
-        if size == ABREAST and n_open > MANY:
-            for i in range(ABREAST):
-                here[i] = at + i
-            decide(flat, at, here, ABREAST, centers, scratch, found, known)
-            continue
+        give_way(at, size, moves, known, is_open)
         for i in range(size):
             if not is_open[i]:
                 continue
             point = np.uint64(at + i)
             for f in range(n):
-                group[np.uint64(n_chosen) * n + f] = flat[point * n + f]
+                group[n_chosen * n + f] = flat[point * n + f]
             chosen[n_chosen] = point
-            n_chosen += 1
+            n_chosen += np.uint64(1)
             if n_chosen == ABREAST:
-                decide(group, 0, chosen, n_chosen, centers, scratch, found, known)
-                n_chosen = 0
+                decide(group, chosen, n_chosen, centers, scratch, found, known)
+                n_chosen = np.uint64(0)
     if n_chosen > 0:
-        decide(group, 0, chosen, n_chosen, centers, scratch, found, known)
+        decide(group, chosen, n_chosen, centers, scratch, found, known)
 
 
 def accumulate_bounded(
@@ -200,7 +188,7 @@ def accumulate_bounded(
     scratch = scratch_for(centers)
     # Zeros, for what is beyond the last chosen point is looked at as well.
     group = np.zeros(np.uint64(ABREAST) * n, flat.dtype)
-    chosen, here = np.empty(ABREAST, np.uint64), np.empty(ABREAST, np.uint64)
+    chosen = np.empty(ABREAST, np.uint64)
     is_open = np.empty(ABREAST, np.bool_)
     found = (
         np.empty(ABREAST, np.uint32),
@@ -214,8 +202,8 @@ def accumulate_bounded(
     for first in range(start, stop, TILE):
         last = min(first + TILE, stop)
         assign_tile(
-            flat, first, last, centers, (moved, others), scratch, group, chosen, here, is_open,
-            found, known,
+            flat, first, last, centers, (moved, others), scratch, group, chosen, is_open, found,
+            known,
         )  # fmt: skip
         for i in range(first, last):
             point = np.uint64(i)

@@ -235,22 +235,26 @@ def filter_cells(
 ):
     """Assign the points of a chunk of blocks anew."""
     n_features, k = centers.shape
-    every, gap = np.empty(k, np.int64), np.empty(k)
+    gap = np.empty(k)
+    # Of the types of those below, so that `keep_owners` is compiled once.
+    all_centers, all_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     block_centers, block_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     own_centers, own_ids = np.empty((n_features, k)), np.empty(k, np.int64)
     wide, best, nearest = np.empty((n_features, CELL)), np.empty(CELL), np.empty(CELL, np.int64)
     lanes = np.empty(8)
     for j in range(k):
-        every[j] = j
+        all_ids[j] = j
         totals[j] = 0.0
         for f in range(n_features):
+            all_centers[f, j] = centers[f, j]
             sums[j, f] = 0.0
     for block in range(start, stop):
         whole = 0.0
         for lane in range(8):
             lanes[lane] = 0.0
         n = keep_owners(
-            centers, every, k, block_low, block_high, block, margin, gap, block_centers, block_ids,
+            all_centers, all_ids, k, block_low, block_high, block, margin, gap, block_centers,
+            block_ids,
         )  # fmt: skip
         for cell in range(block * BLOCK, min((block + 1) * BLOCK, len(cell_totals))):
             n_own = keep_owners(

@@ -78,7 +78,7 @@ def scratch_for(centers):
     )
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")  # not compiled for itself first
 def nearest_of_group(
     flat,  # IN (n_points * n_features,)
     first,  # first point

@@ -71,14 +71,17 @@ def narrow_centers(
     """
     n_clusters, n_features = centers.shape
     n_groups = -(-n_clusters // group)
-    origin = np.empty(n_features, np.float32)
-    narrow = np.zeros((n_groups, n_features, group), np.float32)
     n_all = n_groups * group
-    halves = np.full(2 * n_all, np.float32(3e38))
-    halves[n_all:] = np.arange(n_all).astype(np.uint32).view(np.float32)
+    origin = np.empty(n_features, np.float32)
+    flat = np.zeros(n_all * n_features, np.float32)
+    halves = np.empty(2 * n_all, np.float32)
+    bits = halves.view(np.uint32)
+    # One by one: the errors of a slice take a second to compile.
+    for j in range(n_all):
+        halves[j] = np.float32(3e38)
+        bits[n_all + j] = j
     origin_amid(centers, origin)
     error = relative_error(n_features)
-    flat = narrow.reshape(-1)
     for j in range(n_clusters):
         half = 0.0
         for f in range(n_features):
@@ -144,7 +147,7 @@ def nearest_in_float64(
         nearest[chosen[i]] = owners[i]
 
 
-@njit(nogil=True, forceinline=True)
+@njit(nogil=True, inline="always")  # not compiled for itself first
 def nearest_of_tile(
     flat,  # IN (n_points * n_features,)
     first,  # first point of the tile
@@ -177,7 +180,7 @@ def nearest_of_tile(
         n_doubtful += doubtful[i]
     if n_doubtful == 0:
         return
-    n_doubtful = 0
+    n_doubtful = np.int64(0)  # no literal, for which all that follows would be compiled as well
     for i in range(size):
         if i >= whole or doubtful[i]:
             doubtful[n_doubtful] = i
