@@ -1,8 +1,8 @@
-// Lets g++ compile the CUDA kernels and run them on the CPU, one fibre for each thread of
-// a block, so that barriers, shuffles and votes mean what they mean on a device. Blocks
-// run one after the other, in every other launch the last one first; every other one runs
-// its threads backwards, so that a result that hangs on the order of blocks, or of threads
-// between two barriers, differs from the right one.
+// Lets g++ compile the CUDA kernels and run them on the CPU, each thread of a block on a
+// fibre of its own where it waits for others, so that barriers, shuffles and votes mean what
+// they mean on a device. Blocks run one after the other, in every other launch the last one
+// first; every other one runs its threads backwards, so that a result that hangs on the
+// order of blocks, or of threads between two barriers, differs from the right one.
 
 #include <cmath>
 #include <cstdint>
@@ -26,16 +26,21 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 namespace emulator {
 
 constexpr int MAX_THREADS = 1024, STACK = 1 << 16, LANES = 32;
-enum State { READY, AT_WARP, AT_BLOCK, DONE };
+enum State { FRESH, READY, AT_WARP, AT_BLOCK, DONE };
 
 struct Fibre {
-    jmp_buf at;
+    jmp_buf idle;
     ucontext_t start;
-    State state;
     bool started = false;
 };
 
+struct Thread {
+    jmp_buf at;
+    State state;
+};
+
 static Fibre fibres[MAX_THREADS];
+static Thread threads[MAX_THREADS];
 static char* stacks;
 static jmp_buf scheduler;
 static ucontext_t home;
@@ -46,23 +51,36 @@ static void (*body)(void*);
 static void* arguments;
 
 inline void leave(State state) {
-    fibres[current].state = state;
-    if (!_setjmp(fibres[current].at)) _longjmp(scheduler, 1);
+    threads[current].state = state;
+    if (!_setjmp(threads[current].at)) _longjmp(scheduler, 1);
 }
 
+inline void begin(unsigned thread) {
+    current = threadIdx.x = thread;
+    threads[thread].state = READY;
+}
+
+// Thread after thread on one fibre, until one waits: to change fibres takes longer than most do.
 inline void run_forever() {
+    jmp_buf& idle = fibres[current].idle;
     for (;;) {
         body(arguments);
-        leave(DONE);
+        threads[current].state = DONE;
+        const unsigned next = blockIdx.x % 2 ? current - 1 : current + 1;
+        if (next < blockDim.x && threads[next].state == FRESH) begin(next);
+        else if (!_setjmp(idle)) _longjmp(scheduler, 1);
     }
 }
 
 inline void resume(unsigned thread) {
-    Fibre& fibre = fibres[thread];
-    current = thread;
-    threadIdx.x = thread;
     if (_setjmp(scheduler)) return;
-    if (fibre.started) _longjmp(fibre.at, 1);
+    if (threads[thread].state == READY) {
+        current = threadIdx.x = thread;
+        _longjmp(threads[thread].at, 1);
+    }
+    begin(thread);
+    Fibre& fibre = fibres[thread];
+    if (fibre.started) _longjmp(fibre.idle, 1);
     fibre.started = true;
     getcontext(&fibre.start);
     fibre.start.uc_stack.ss_sp = stacks + size_t(thread) * STACK;
@@ -75,23 +93,23 @@ inline void resume(unsigned thread) {
 // Release the threads from ``first`` to ``end`` if all of them wait in ``state``.
 inline bool release(unsigned first, unsigned end, State state) {
     for (unsigned t = first; t < end; ++t)
-        if (fibres[t].state != state) return false;
-    for (unsigned t = first; t < end; ++t) fibres[t].state = READY;
+        if (threads[t].state != state) return false;
+    for (unsigned t = first; t < end; ++t) threads[t].state = READY;
     return true;
 }
 
 inline const char* run_block() {
     const unsigned n = blockDim.x;
-    for (unsigned t = 0; t < n; ++t) fibres[t].state = READY;
+    for (unsigned t = 0; t < n; ++t) threads[t].state = FRESH;
     for (;;) {
         bool moved = false, done = true;
         for (unsigned i = 0; i < n; ++i) {
             const unsigned t = blockIdx.x % 2 ? n - 1 - i : i;
-            if (fibres[t].state == READY) {
+            if (threads[t].state == FRESH || threads[t].state == READY) {
                 resume(t);
                 moved = true;
             }
-            done = done && fibres[t].state == DONE;
+            done = done && threads[t].state == DONE;
         }
         if (done) return nullptr;
         for (unsigned w = 0; w < n; w += LANES) moved |= release(w, w + LANES < n ? w + LANES : n, AT_WARP);
@@ -122,16 +140,17 @@ const char* launch(
     blockDim.x = block;
     static bool backwards = true;
     backwards = !backwards;
+    std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
     for (unsigned b = 0; b < grid; ++b) {
         blockIdx.x = backwards ? grid - 1 - b : b;
-        std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
+        std::memset(dynamic_shared, 0xff, shared_bytes);
         if (const char* error = run_block()) {
             for (Fibre& fibre : fibres) fibre.started = false;
             return error;
         }
-        for (size_t i = shared_bytes; i < sizeof dynamic_shared; ++i) {
-            if (dynamic_shared[i] != char(0xff)) return "wrote beyond its shared memory";
-        }
+    }
+    for (size_t i = shared_bytes; i < sizeof dynamic_shared; ++i) {
+        if (dynamic_shared[i] != char(0xff)) return "wrote beyond its shared memory";
     }
     return nullptr;
 }
