@@ -12,6 +12,15 @@ from fastseg.kernels.cpu.bounded import MIN_BOUNDED
 D = 17
 
 
+PAY = bounded.Bounds.pay
+
+
+@pytest.fixture(autouse=True)
+def bounds_whether_they_pay_or_not(monkeypatch):
+    monkeypatch.setattr(points, "_MIN_BOUNDED_WORK", 0)
+    monkeypatch.setattr(bounded.Bounds, "pay", lambda self, centers: True)
+
+
 def blobs(seed, n=3001, k=MIN_BOUNDED, spread=0.1, dtype=np.float32):
     """Points about k centres, and k of them to start from."""
     rng = np.random.default_rng(seed)
@@ -60,6 +69,22 @@ def test_points_are_passed_over(monkeypatch):
     resident.bounds.labels[:] = (resident.bounds.labels + 1) % MIN_BOUNDED
     wrong = resident.accumulate(centers)
     assert not np.array_equal(wrong.sums, put(values).accumulate(centers).sums)
+
+
+def test_passes_are_plain_while_bounds_would_spare_few(monkeypatch):
+    monkeypatch.setattr(bounded.Bounds, "pay", PAY)
+    values, centers = blobs(9, n=2000, spread=3.0)
+    resident = put(values)
+    kept = resident.accumulate(centers)
+    bounds = resident.bounds
+    for far in (0.5, 1.0):  # so far that no bound says whose a point is
+        check(resident, values, None, centers + far)
+        assert resident.bounds.upper is bounds.upper
+        np.testing.assert_array_equal(resident.bounds.centers, centers)
+    check(resident, values, None, centers + 1.0)  # they stand still now
+    np.testing.assert_array_equal(resident.bounds.centers, centers + 1.0)
+    again = check(resident, values, None, centers)
+    np.testing.assert_array_equal(again.sums, kept.sums)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 5))

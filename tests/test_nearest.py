@@ -134,7 +134,7 @@ def test_a_sentinel_in_a_band_that_centers_hardly_differ_in(d):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 3, 20])
 @pytest.mark.parametrize("missing", [0.0, -9999.0, 1e15, -1e18, -3.4028234663852886e38])
-def test_a_centre_of_missing_data(dtype, d, missing):
+def test_a_centre_of_missing_data(dtype, d, missing, monkeypatch):
     rng = np.random.default_rng(9)
     points = (1e4 + rng.random((4000, d))).astype(dtype)
     points[::5] = missing
@@ -142,6 +142,8 @@ def test_a_centre_of_missing_data(dtype, d, missing):
     centers = np.concatenate([1e4 + rng.random((6, d)), [[missing] * d]])
     for order in (centers, centers[::-1].copy(), centers[-2:]):
         check(points, order)
+    monkeypatch.setattr("fastseg.kernels.cpu.points._MIN_BOUNDED_WORK", 0)
+    monkeypatch.setattr("fastseg.kernels.cpu.bounded.Bounds.pay", lambda self, centers: True)
     bounded = CpuBackend().put(points, n_threads=2)
     for factor in (1.0, 0.5, 1e-3, 1e-20):
         moved = np.concatenate([np.repeat(centers[:-1], 12, axis=0), centers[-1:] * factor])

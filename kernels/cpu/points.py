@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
-from .bounded import MIN_BOUNDED, Bounds, bounded_kernel
+from .bounded import MIN_BOUNDED, Bounds, bounded_kernel, moves
 from .cell_sampler import CellSampler
 from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
@@ -29,6 +29,8 @@ _MIN_CHUNK = 2**10
 # So many chunks at least where each is worth waking a thread for: some 80 microseconds.
 _MIN_CHUNKS = 4
 _MIN_CHUNK_WORK = 2**21
+# Features of all points, times clusters, below which bounds take longer than they spare.
+_MIN_BOUNDED_WORK = 2**23
 # Features of all points below which it takes longer to derive inertia than to add it up.
 _MIN_DERIVED = 2**15
 # Share of the largest sum of squares below which a difference of such sums is not trusted.
@@ -126,8 +128,14 @@ class CpuPoints:
         return Partials(partials.sums, partials.weights, inertia)
 
     def _accumulate(self, centers: FloatArray, with_inertia: bool, tick: Tick | None) -> Partials:
-        if len(centers) >= MIN_BOUNDED and not self.unroll:
-            return self._accumulate_bounded(centers, with_inertia, tick)
+        work = self.values.size * len(centers)
+        if len(centers) >= MIN_BOUNDED and not self.unroll and work >= _MIN_BOUNDED_WORK:
+            known = self.bounds
+            if known is None or len(known.centers) != len(centers):
+                known = Bounds.unknown(centers, self.n_points)
+            if known.pay(centers):
+                return self._accumulate_bounded(known, centers, with_inertia, tick)
+            self.bounds = replace(known, last=centers.copy())
         given = (self.unroll, with_inertia)
         return self._sum_up(self._kernel("accumulate"), centers, given, tick)
 
@@ -146,16 +154,14 @@ class CpuPoints:
         return self._fold(task, Partials.merge, len(centers), tick)
 
     def _accumulate_bounded(
-        self, centers: FloatArray, with_inertia: bool, tick: Tick | None
+        self, known: Bounds, centers: FloatArray, with_inertia: bool, tick: Tick | None
     ) -> Partials:
-        known = self.bounds
-        if known is None or len(known.centers) != len(centers):
-            known = Bounds.unknown(centers, self.n_points)
         self.bounds = None  # what an interrupted pass leaves is of no use
-        moved, others = known.moves(centers)
+        moved, others = moves(known.centers, centers)
         given = (moved, others, known.labels, known.upper, known.lower, with_inertia)
         partials = self._sum_up(bounded_kernel(self.values.dtype.name), centers, given, tick)
-        self.bounds = replace(known, centers=centers.copy())
+        now = centers.copy()
+        self.bounds = replace(known, centers=now, last=now)
         return partials
 
     def assign(
