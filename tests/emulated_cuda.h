@@ -1,9 +1,11 @@
 // Lets g++ compile the CUDA kernels and run them on the CPU, each thread of a block on a
 // fibre of its own where it waits for others, so that barriers, shuffles and votes mean what
 // they mean on a device. Blocks run one after the other, in every other launch the last one
-// first; every other one runs its threads backwards, so that a result that hangs on the
-// order of blocks, or of threads between two barriers, differs from the right one.
+// first; every other one runs its threads backwards, and in the next launch the others do.
+// A warp runs as far as it can before the next one does. So a result that hangs on the order
+// of blocks, or of threads between two barriers, differs from the right one.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -45,6 +47,7 @@ static char* stacks;
 static jmp_buf scheduler;
 static ucontext_t home;
 static unsigned current;
+static bool descending;  // threads of this block, from the last one to the first
 static uint64_t exchanged[MAX_THREADS];
 alignas(16) static char dynamic_shared[1 << 18];
 static void (*body)(void*);
@@ -66,7 +69,7 @@ inline void run_forever() {
     for (;;) {
         body(arguments);
         threads[current].state = DONE;
-        const unsigned next = blockIdx.x % 2 ? current - 1 : current + 1;
+        const unsigned next = descending ? current - 1 : current + 1;
         if (next < blockDim.x && threads[next].state == FRESH) begin(next);
         else if (!_setjmp(idle)) _longjmp(scheduler, 1);
     }
@@ -98,21 +101,33 @@ inline bool release(unsigned first, unsigned end, State state) {
     return true;
 }
 
-inline const char* run_block() {
-    const unsigned n = blockDim.x;
-    for (unsigned t = 0; t < n; ++t) threads[t].state = FRESH;
-    for (;;) {
-        bool moved = false, done = true;
+// Run a warp until it ends or waits for others; whether it did anything.
+inline bool run_warp(unsigned warp) {
+    const unsigned n = blockDim.x - warp < LANES ? blockDim.x - warp : LANES;
+    bool moved = false;
+    do {
         for (unsigned i = 0; i < n; ++i) {
-            const unsigned t = blockIdx.x % 2 ? n - 1 - i : i;
+            const unsigned t = warp + (descending ? n - 1 - i : i);
             if (threads[t].state == FRESH || threads[t].state == READY) {
                 resume(t);
                 moved = true;
             }
-            done = done && threads[t].state == DONE;
         }
-        if (done) return nullptr;
-        for (unsigned w = 0; w < n; w += LANES) moved |= release(w, w + LANES < n ? w + LANES : n, AT_WARP);
+    } while (release(warp, warp + n, AT_WARP));
+    return moved;
+}
+
+inline const char* run_block() {
+    const unsigned n = blockDim.x, n_warps = (n + LANES - 1) / LANES;
+    for (unsigned t = 0; t < n; ++t) threads[t].state = FRESH;
+    for (;;) {
+        bool moved = false;
+        for (unsigned i = 0; i < n_warps; ++i) {
+            moved |= run_warp((descending ? n_warps - 1 - i : i) * LANES);
+        }
+        if (std::all_of(threads, threads + n, [](const Thread& t) { return t.state == DONE; })) {
+            return nullptr;
+        }
         moved |= release(0, n, AT_BLOCK);
         if (!moved) return "some threads wait at a barrier that others do not reach";
     }
@@ -143,6 +158,7 @@ const char* launch(
     std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
     for (unsigned b = 0; b < grid; ++b) {
         blockIdx.x = backwards ? grid - 1 - b : b;
+        descending = blockIdx.x % 2 != backwards;
         std::memset(dynamic_shared, 0xff, shared_bytes);
         if (const char* error = run_block()) {
             for (Fibre& fibre : fibres) fibre.started = false;
