@@ -373,8 +373,8 @@ class TestCtrlC:
                     sent.append(time.perf_counter())
                     os.kill(os.getpid(), signal.SIGINT)
                 timer = threading.Timer(delay, send)
-                timer.start()
                 try:
+                    timer.start()
                     while True:
                         exec(call)
                 except KeyboardInterrupt:
@@ -533,8 +533,8 @@ class TestCtrlC:
             found = []
             thread = threading.Thread(target=lambda: found.extend(fit() for _ in range(20)))
             thread.start()
-            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
+                threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
                 time.sleep(20)
                 raise AssertionError("it was not interrupted")
             except KeyboardInterrupt:
