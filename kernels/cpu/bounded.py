@@ -63,14 +63,14 @@ class Bounds:
         """Whether it is worth while to keep them: what bounds like these spare of such a step."""
         if self.last is None:
             return True
-        moved, others = moves(self.last, centers)
+        moved, others = moved_between(self.last, centers)
         asked = slice(None, None, -(-len(self.labels) // _ASKED))
         own = self.labels[asked]
         spared = self.upper[asked] + moved[own] < self.lower[asked] - others[own]
         return bool(spared.mean() > _WORTH)
 
 
-def moves(before: FloatArray, after: FloatArray) -> tuple[Array, Array]:
+def moved_between(before: FloatArray, after: FloatArray) -> tuple[Array, Array]:
     """How far each centre moved, and the farthest that any other did, (k,) float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         moved = np.sqrt(((after - before) ** 2).sum(axis=1)) * (1 + 2.0**-20)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import Array, Farthest, FloatArray, Partials, Tick
 from . import lloyd
-from .bounded import MIN_BOUNDED, Bounds, bounded_kernel, moves
+from .bounded import MIN_BOUNDED, Bounds, bounded_kernel, moved_between
 from .cell_sampler import CellSampler
 from .cells import MAX_CLUSTERS, Cells, possible, worthwhile
 from .pool import run_chunks
@@ -157,7 +157,7 @@ class CpuPoints:
         self, known: Bounds, centers: FloatArray, with_inertia: bool, tick: Tick | None
     ) -> Partials:
         self.bounds = None  # what an interrupted pass leaves is of no use
-        moved, others = moves(known.centers, centers)
+        moved, others = moved_between(known.centers, centers)
         given = (moved, others, known.labels, known.upper, known.lower, with_inertia)
         partials = self._sum_up(bounded_kernel(self.values.dtype.name), centers, given, tick)
         now = centers.copy()
