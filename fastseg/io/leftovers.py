@@ -50,6 +50,7 @@ def _remove(path: str, process: int) -> None:
     if os.getpid() != process:  # a fork has a copy of the object, and the file is its parent's
         return
     if os.path.isdir(path):
+        # Not by `remove_folder`: garbage is collected anywhere, and no thread may be waited for.
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.unlink(path)
